@@ -1,0 +1,207 @@
+"""The examined: a folder with `bundle.toml`, read strictly, addressed by the digest of everything that it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from gate.errors import BundleError, ConfigError
+from gate.lock import Lock, digest_of, make_lock, read_lock, verify, write_lock
+from gate.strict import NAME, Lines, read_toml_located, relative_path
+
+MANIFEST, LOCK = "bundle.toml", "bundle.lock"
+
+
+@dataclass(frozen=True)
+class _About:
+    name: str
+    version: str
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class _Network:
+    program: str | None = None
+    predictions: str | tuple[str, ...] | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    heads: tuple[str, ...] = ()
+    state: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    bundle: _About
+    networks: dict[str, _Network]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A program with inputs and heads, or the predictions that it once made.
+
+    inputs: (program input, source) pairs, where a source is a suite input or another network's head.
+    heads: names of its outputs, in order; of a prediction network, all columns are heads and this is empty.
+    digest: names everything that its outputs depend on: program, wiring and all upstream networks.
+    """
+
+    name: str
+    program: Path | None
+    predictions: tuple[Path, ...]
+    inputs: tuple[tuple[str, str], ...]
+    heads: tuple[str, ...]
+    digest: str
+
+    def upstream(self) -> tuple[str, ...]:
+        """Networks whose heads it reads."""
+        return tuple(source.partition(".")[0] for _, source in self.inputs if "." in source)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """networks are in an order in which each comes after those that it reads."""
+
+    root: Path
+    name: str
+    version: str
+    networks: tuple[Network, ...]
+    digest: str
+    locked: bool
+
+    def network(self, name: str) -> Network | None:
+        return next((n for n in self.networks if n.name == name), None)
+
+
+def read_bundle(root: Path) -> Bundle:
+    """The bundle in a folder, checked against its lock when it has one.
+
+    Raises ConfigError for a manifest that is wrong, BundleError for missing files, LockError for changed bytes.
+    """
+    if not (root / MANIFEST).is_file():
+        raise BundleError(
+            f"no {MANIFEST} in this folder", where=str(root), mend="name the folder of a bundle (DESIGN 4.1)"
+        )
+    manifest, lines = read_toml_located(root / MANIFEST, _Manifest)
+    problems = [p for name, network in manifest.networks.items() for p in _problems(name, network, manifest, lines)]
+    for key, text in (("name", manifest.bundle.name), ("version", manifest.bundle.version)):
+        if not NAME.fullmatch(text):
+            problems.append(f"{lines.where('bundle', key)}: '{text}' is not a name (letters, digits, _ . : / -)")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    files = {name: _files(name, network, root, lines) for name, network in manifest.networks.items()}
+    for name, paths in files.items():
+        for path in paths:
+            if not path.is_file():
+                raise BundleError(
+                    f"the file {path.name} of network {name} does not exist",
+                    where=lines.where("networks", name),
+                    mend=f"put it into {root}, or mend the name",
+                )
+    lock = _lock_now(root, manifest, files)
+    locked = (root / LOCK).is_file()
+    if locked:
+        verify(
+            read_lock(root / LOCK), lock, where=root / LOCK, mend="restore the files, or run `gate bundle lock` anew"
+        )
+    networks = _ordered(manifest, files, dict(lock.files), root, lines)
+    return Bundle(root, manifest.bundle.name, manifest.bundle.version, networks, lock.digest, locked)
+
+
+def lock_bundle(root: Path) -> Lock:
+    """Write `bundle.lock` of the folder as it is now; answers the lock, whose digest is the bundle id."""
+    manifest, lines = read_toml_located(root / MANIFEST, _Manifest)
+    files = {name: _files(name, network, root, lines) for name, network in manifest.networks.items()}
+    lock = _lock_now(root, manifest, files)
+    write_lock(root / LOCK, lock)
+    return lock
+
+
+def _lock_now(root: Path, manifest: _Manifest, files: dict[str, tuple[Path, ...]]) -> Lock:
+    names = [MANIFEST, *(p.relative_to(root).as_posix() for paths in files.values() for p in paths)]
+    return make_lock(
+        "bundle", root, names, name=manifest.bundle.name, version=manifest.bundle.version, evaluator="-"
+    )
+
+
+def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -> list[str]:
+    where = lines.where("networks", name)
+    found = []
+    if not NAME.fullmatch(name) or "." in name:
+        found.append(f"{where}: '{name}' is not a network name (letters, digits, _ : / -, no dot)")
+    if (network.program is None) == (network.predictions is None):
+        found.append(f"{where}: a network has either `program` or `predictions`")
+    if network.state:
+        found.append(
+            f"{lines.where('networks', name, 'state')}: recurrent networks are not supported by this version of "
+            "gate; ship their predictions instead (`predictions = ...`)"
+        )
+    if network.program is not None and not network.program.endswith(".pt2"):
+        found.append(
+            f"{lines.where('networks', name, 'program')}: programs are torch.export archives (.pt2) in this version"
+        )
+    if network.program is not None and not network.heads:
+        found.append(f"{where}: a program needs `heads`, the names of its outputs in order")
+    if network.program is not None and not network.inputs:
+        found.append(f"{where}: a program needs `inputs`, program input = suite input")
+    if network.predictions is not None and (network.inputs or network.heads):
+        found.append(f"{where}: predictions have no `inputs` or `heads`: the columns of the file are the heads")
+    for head in network.heads:
+        if not NAME.fullmatch(head) or "." in head:
+            found.append(f"{lines.where('networks', name, 'heads')}: '{head}' is not a head name")
+    if len(set(network.heads)) != len(network.heads):
+        found.append(f"{lines.where('networks', name, 'heads')}: a head is named twice")
+    for key, source in network.inputs.items():
+        upstream, dot, head = source.partition(".")
+        at = lines.where("networks", name, "inputs", key)
+        if dot and upstream not in manifest.networks:
+            found.append(f"{at}: there is no network '{upstream}'; networks: {', '.join(manifest.networks)}")
+        elif dot and manifest.networks[upstream].program is None:
+            found.append(f"{at}: network '{upstream}' has predictions, which no program can read")
+        elif dot and head not in manifest.networks[upstream].heads:
+            found.append(f"{at}: network '{upstream}' has no head '{head}'")
+    return found
+
+
+def _files(name: str, network: _Network, root: Path, lines: Lines) -> tuple[Path, ...]:
+    key = "program" if network.program is not None else "predictions"
+    given = network.program if network.program is not None else network.predictions
+    texts = (given,) if isinstance(given, str) else given or ()
+    where = lines.where("networks", name, key)
+    for text in texts:
+        if key == "predictions" and not text.endswith((".parquet", ".safetensors")):
+            raise ConfigError("predictions are .parquet or .safetensors files", where=where)
+    return tuple(relative_path(text, root, where=where) for text in texts)
+
+
+def _ordered(
+    manifest: _Manifest, files: dict[str, tuple[Path, ...]], digests: dict[str, str], root: Path, lines: Lines
+) -> tuple[Network, ...]:
+    sources = {
+        name: sorted({s.partition(".")[0] for s in network.inputs.values() if "." in s})
+        for name, network in manifest.networks.items()
+    }
+    try:
+        order = list(TopologicalSorter(sources).static_order())
+    except CycleError as error:
+        cycle = " -> ".join(error.args[1])
+        raise ConfigError(
+            f"networks read each other in a circle: {cycle}",
+            where=lines.where("networks", error.args[1][0]),
+            mend="declare recurrent state, or cut the circle",
+        ) from error
+    made: dict[str, Network] = {}
+    for name in order:
+        network = manifest.networks[name]
+        parts = [digests[p.relative_to(root).as_posix()] for p in files[name]]
+        parts += [f"{key}={source}" for key, source in sorted(network.inputs.items())]
+        parts += [f"<{upstream} {made[upstream].digest}" for upstream in sources[name]]
+        parts += [f">{head}" for head in network.heads]
+        program = files[name][0] if network.program is not None else None
+        made[name] = Network(
+            name,
+            program,
+            () if program else files[name],
+            tuple(sorted(network.inputs.items())),
+            network.heads,
+            digest_of("\n".join(parts).encode()),
+        )
+    return tuple(made[name] for name in order)

@@ -1,0 +1,28 @@
+"""The statistics: contributions by clip, the test, the bound."""
+
+from gate.compare.bound import clips_needed, detectable, enough_events, guard_holds, half_width, total_error
+from gate.compare.compare import Comparison, Question, Side, aggregate, compare, new_errors
+from gate.compare.signflip import MIN_CLIPS, FamilyTest, eligible, prove_loss, seed_of, sign_vectors
+from gate.compare.sums import ClipIndex
+
+__all__ = [
+    "MIN_CLIPS",
+    "ClipIndex",
+    "Comparison",
+    "FamilyTest",
+    "Question",
+    "Side",
+    "aggregate",
+    "clips_needed",
+    "compare",
+    "detectable",
+    "eligible",
+    "enough_events",
+    "guard_holds",
+    "half_width",
+    "new_errors",
+    "prove_loss",
+    "seed_of",
+    "sign_vectors",
+    "total_error",
+]

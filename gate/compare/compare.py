@@ -1,0 +1,208 @@
+"""Candidate against incumbent: every prediction x metric on every slice, as a few arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.compare.effects import Effects, ScoredSide, precision_effects, ratio_effects, smooth_effects
+from gate.compare.sums import ClipIndex, named_sums, rows_of
+from gate.measures import Metric, metric
+from gate.suite import Slice
+from gate.table import EvidenceTable, Floats, Ints, by_score
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One bundle. table: all judged heads, stacked. codes: (S,) threshold code of each series, 0x10000 for none."""
+
+    table: EvidenceTable
+    codes: Ints
+
+
+@dataclass(frozen=True)
+class Question:
+    """One metric of one prediction. series: its rows of evidence, one an IoU level."""
+
+    prediction: int
+    series: tuple[int, ...]
+    metric: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """n cells: question x slice, slices of one metric together.
+
+    question, slice: (n,) positions. incumbent, candidate: (n,) in the metric's own unit, NaN where not defined.
+    at_incumbent: (n,) candidate at the incumbent's threshold, NaN where no threshold is used. delta: (n,) higher is
+    better. d, weight: (n, J) contributions of the validation clips. se, df, lost: (n,) see Effects. positives,
+    frames: (n,) totals; clips: (n,) clips with positives; effective: (n,) Kish's number of such clips.
+    """
+
+    question: Ints
+    slice: Ints
+    incumbent: Floats
+    candidate: Floats
+    at_incumbent: Floats
+    delta: Floats
+    d: Floats
+    weight: Floats
+    se: Floats
+    df: Floats
+    lost: Floats
+    positives: Floats
+    clips: Ints
+    effective: Floats
+    frames: Floats
+
+
+def compare(
+    incumbent: Side,
+    candidate: Side,
+    questions: Sequence[Question],
+    slices: Sequence[Slice],
+    index: ClipIndex,
+    decided: Mask,
+) -> Comparison:
+    """Answers of all questions on all slices.
+
+    index: validation clips of the cells. decided: (S,) series whose counts need no threshold.
+    """
+    parts = list(_parts(incumbent, candidate, questions, slices, index, decided))
+    if not parts:
+        none = np.zeros(0)
+        many = np.zeros((0, index.clips))
+        whole = np.zeros(0, np.int64)
+        return Comparison(whole, whole, none, none, none, none, many, many, none, none, none, none, whole, none, none)
+    return Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+
+
+def _parts(
+    incumbent: Side,
+    candidate: Side,
+    questions: Sequence[Question],
+    slices: Sequence[Slice],
+    index: ClipIndex,
+    decided: Mask,
+) -> Iterator[Comparison]:
+    cells = incumbent.table.cells
+    entries_a, entries_b = by_score(incumbent.table), by_score(candidate.table)
+    sums_a = named_sums(incumbent.table, entries_a, incumbent.codes, decided)
+    sums_b = named_sums(candidate.table, entries_b, candidate.codes, decided)
+    sums_same = named_sums(candidate.table, entries_b, incumbent.codes, decided)
+    scored_a, scored_b = (ScoredSide(e, index.clip, index.clips) for e in (entries_a, entries_b))
+    for name, levels in sorted({(q.metric, len(q.series)) for q in questions}):
+        chosen = [k for k, q in enumerate(questions) if q.metric == name and len(q.series) == levels]
+        groups = np.array([questions[k].series for k in chosen], dtype=np.int64)
+        rows = groups[:, 0]
+        what = metric(name)
+        for number, part in enumerate(slices):
+            a, b, same = (
+                {n: index.sum(v, part.cells) for n, v in rows_of(s, rows).items()} for s in (sums_a, sums_b, sums_same)
+            )
+            if what.kind == "curve":
+                inside = part.cells & (index.clip >= 0)
+                effects = precision_effects(scored_a, scored_b, inside, groups, name == "coco_ap")
+            else:
+                effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, a, b)
+            usable_a = decided[rows] | (incumbent.codes[rows] <= 0xFFFF) | (not what.at_threshold)
+            usable_b = decided[rows] | (candidate.codes[rows] <= 0xFFFF) | (not what.at_threshold)
+            thresholded = what.at_threshold & ~decided[rows]
+            yield _cells(what, effects, a, same, usable_a, usable_b, thresholded, np.array(chosen), number)
+    assert cells == candidate.table.cells
+
+
+def _cells(
+    what: Metric,
+    effects: Effects,
+    a: Mapping[str, Floats],
+    same: Mapping[str, Floats],
+    usable_a: Mask,
+    usable_b: Mask,
+    thresholded: Mask,
+    chosen: Ints,
+    slice_number: int,
+) -> Comparison:
+    support = a["tp"] + a["fn"] if what.support == "positives" else a["events"]
+    both = usable_a & usable_b
+    at_incumbent = np.full(len(chosen), np.nan)
+    if what.at_threshold:
+        value = ratio_effects(what, same, same).incumbent
+        at_incumbent = np.where(thresholded & usable_a, value, np.nan)
+    squares = (support**2).sum(axis=1)
+    return Comparison(
+        question=chosen,
+        slice=np.full(len(chosen), slice_number),
+        incumbent=np.where(usable_a, effects.incumbent, np.nan),
+        candidate=np.where(usable_b, effects.candidate, np.nan),
+        at_incumbent=at_incumbent,
+        delta=np.where(both, effects.delta, np.nan),
+        d=np.nan_to_num(np.where(both[:, None], effects.d, 0.0)),
+        weight=np.nan_to_num(effects.weight),
+        se=np.where(both, effects.se, np.nan),
+        df=effects.df,
+        lost=effects.lost,
+        positives=support.sum(axis=1),
+        clips=(support > 0).sum(axis=1),
+        effective=np.divide(support.sum(axis=1) ** 2, squares, out=np.zeros(len(chosen)), where=squares > 0),
+        frames=a["frames"].sum(axis=1),
+    )
+
+
+def new_errors(
+    incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decided: Mask, tolerance: Floats
+) -> Mask:
+    """(P,): has the candidate more false or missed events on these cells than the incumbent, at shipped thresholds?
+
+    Of a measured quantity: is its mean absolute error there greater by more than `tolerance`, (P,)?
+    rows: first series of each prediction.
+    """
+    a, b = (
+        {n: v[rows][:, cells].sum(axis=1) for n, v in named_sums(s.table, by_score(s.table), s.codes, decided).items()}
+        for s in (incumbent, candidate)
+    )
+    worse = (b["fp"] > a["fp"]) | (b["fn"] > a["fn"])
+    if "sum_abs_error" in a:
+        events = np.maximum(a["events"], 1)
+        worse |= (b["sum_abs_error"] - a["sum_abs_error"]) / events > tolerance
+    return worse
+
+
+def aggregate(comparison: Comparison, members: Sequence[Ints]) -> Comparison:
+    """Plain means over groups of cells (method A5, aggregates): rows of `comparison` that make up each group.
+
+    Values, contributions and weights are means; the standard error comes from the mean contributions.
+    """
+
+    def mean(values: Floats) -> Floats:
+        return np.array([values[rows].mean(axis=0) for rows in members]).reshape(len(members), *values.shape[1:])
+
+    d, weight, delta = mean(comparison.d), mean(comparison.weight), mean(comparison.delta)
+    present = (weight > 0).sum(axis=1)
+    centred = d - delta[:, None] * weight
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.sqrt(present / np.maximum(present - 1, 1) * (centred**2).sum(axis=1))
+        df = (weight**2).sum(axis=1) ** 2 / (weight**4).sum(axis=1)
+    first = np.array([rows[0] for rows in members], dtype=np.int64)
+    return Comparison(
+        question=comparison.question[first],
+        slice=comparison.slice[first],
+        incumbent=mean(comparison.incumbent),
+        candidate=mean(comparison.candidate),
+        at_incumbent=np.full(len(members), np.nan),
+        delta=delta,
+        d=d,
+        weight=weight,
+        se=se,
+        df=df,
+        lost=mean(comparison.lost) / np.sqrt([max(len(rows), 1) for rows in members]),
+        positives=np.array([comparison.positives[rows].sum() for rows in members]),
+        clips=present,
+        effective=np.array([comparison.effective[rows].max(initial=0.0) for rows in members]),
+        frames=np.array([comparison.frames[rows].max(initial=0.0) for rows in members]),
+    )

@@ -1,0 +1,224 @@
+"""What each clip contributes to the difference between two bundles, for every metric.
+
+Everything is turned so that higher is better. For m predictions on J clips, contributions satisfy
+
+    sum_j d_j + s * sum_j weight_j = delta + s            (method A2, A3, A4)
+
+so one array of d and one of weights serve every null hypothesis `delta >= -s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.curves import Curves, average_precision, coco_average_precision, curves, running_from_end
+from gate.measures import Metric, divide
+from gate.table import Entries, Floats, Ints, entries_of
+
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """One metric on one slice for m predictions.
+
+    incumbent, candidate: (m,) values in the metric's own unit, NaN when not defined. delta: (m,) higher is better.
+    d, weight: (m, J). se: (m,) leave-one-clip-out standard error. df: (m,) Satterthwaite degrees of freedom.
+    lost: (m,) effect of one lost event (method A6, c1).
+    """
+
+    incumbent: Floats
+    candidate: Floats
+    delta: Floats
+    d: Floats
+    weight: Floats
+    se: Floats
+    df: Floats
+    lost: Floats
+
+
+def ratio_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
+    """Effects of a ratio metric; a, b: name -> (m, J) sums by clip of incumbent and candidate."""
+    sign = -1.0 if metric.lower_is_better else 1.0
+    n_a, d_a = _ratio(metric, a)
+    n_b, d_b = _ratio(metric, b)
+    total_a, total_b = d_a.sum(axis=1), d_b.sum(axis=1)
+    theta_a, theta_b = divide(n_a.sum(axis=1), total_a), divide(n_b.sum(axis=1), total_b)
+    # Own denominators: a moved operating point then costs nothing to first order (method A2).
+    share_a, share_b = divide(d_a, total_a[:, None]), divide(d_b, total_b[:, None])
+    middle = sign * (theta_a + theta_b)[:, None] / 2
+    d = divide(sign * n_b, total_b[:, None]) - middle * share_b - divide(sign * n_a, total_a[:, None]) + middle * share_a
+    without_a = divide(n_a.sum(axis=1, keepdims=True) - n_a, total_a[:, None] - d_a)
+    without_b = divide(n_b.sum(axis=1, keepdims=True) - n_b, total_b[:, None] - d_b)
+    delta = sign * (theta_b - theta_a)
+    se = _jackknife(sign * (without_b - without_a), delta, (d_a > 0) | (d_b > 0))
+    weight = (share_a + share_b) / 2
+    return Effects(theta_a, theta_b, delta, d, weight, se, _satterthwaite(weight), _lost(metric, a, theta_a, total_a))
+
+
+def _ratio(metric: Metric, sums: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+    numerator, denominator = metric.function(sums)  # type: ignore[misc]
+    return np.asarray(numerator, float), np.asarray(denominator, float)
+
+
+def _jackknife(without: Floats, delta: Floats, present: Floats) -> Floats:
+    """se² = (k-1)/k sum_j (delta_(-j) - delta)² over the k clips with any denominator; NaN when one is undefined."""
+    k = present.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        squares = np.where(present, (without - delta[:, None]) ** 2, 0.0).sum(axis=1)
+        return np.where(k > 1, np.sqrt((k - 1) / k * squares), np.nan)
+
+
+def _satterthwaite(weight: Floats) -> Floats:
+    """df = (sum w²)² / sum w⁴: degrees of freedom with full intra-clip correlation (method A6)."""
+    return divide((weight**2).sum(axis=1) ** 2, (weight**4).sum(axis=1))
+
+
+def _lost(metric: Metric, a: Mapping[str, Floats], theta: Floats, total: Floats) -> Floats:
+    """Effect on the metric of one event lost."""
+    if metric.squares:
+        # A mean error: one event more moves it by its own spread.
+        square = divide(a[metric.squares].sum(axis=1), total)
+        return divide(np.sqrt(np.clip(square - theta**2, 0.0, None)), total)
+    if metric.name == "precision":
+        return divide(theta, total)
+    if metric.beta:
+        return divide(1 + metric.beta**2 - theta, total)
+    return divide(np.ones_like(total), total)
+
+
+def smooth_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
+    """Effects of any function of sums, by leaving one clip out (method A4); a, b: name -> (m, J) sums by clip."""
+    value_a, value_b = (metric.function({k: v.sum(axis=1) for k, v in s.items()}) for s in (a, b))  # type: ignore[misc]
+    left_a, left_b = (
+        metric.function({k: v.sum(axis=1, keepdims=True) - v for k, v in s.items()})  # type: ignore[misc]
+        for s in (a, b)
+    )
+    present = a["events"] > 0
+    # Of a mean-square root one event moves the value by about value / (sqrt(2) n), were the errors Gaussian.
+    lost = divide(np.asarray(value_a), np.sqrt(2.0) * a["events"].sum(axis=1))
+    weight = divide(a["events"], a["events"].sum(axis=1, keepdims=True))
+    sign = -1.0 if metric.lower_is_better else 1.0
+    return _left_out(value_a, value_b, sign * (left_b - left_a), sign, present, weight, lost)
+
+
+def _left_out(
+    value_a: Floats, value_b: Floats, without: Floats, sign: float, present: Floats, weight: Floats, lost: Floats
+) -> Effects:
+    delta = sign * (value_b - value_a)
+    n = np.maximum(present.sum(axis=1), 1)[:, None]
+    without = np.where(present, without, delta[:, None])
+    mean = np.where(present, without, 0.0).sum(axis=1, keepdims=True) / n
+    d = np.where(present, delta[:, None] / n - (n - 1) / n * (without - mean), 0.0)
+    even = np.where(present, 1.0 / n, 0.0)
+    se = _jackknife(without, delta, present)
+    return Effects(value_a, value_b, delta, d, even, se, _satterthwaite(weight), lost)
+
+
+@dataclass(frozen=True)
+class ScoredSide:
+    """Score histograms of one bundle: entries in curve order and, for each clip index, its validation clip."""
+
+    entries: Entries
+    clip: Ints
+    clips: int
+
+
+def precision_effects(a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints, coco: bool) -> Effects:
+    """Effects of average precision, step-wise by influence values or COCO's by leaving one clip out.
+
+    groups: (m, L) series of each prediction, one an IoU level; the value is the mean over levels.
+    """
+    m, levels = groups.shape
+    read = _coco if coco else _influence
+    side_a, side_b = (
+        read(ScoredSide(entries_of(s.entries, groups.reshape(-1)), s.clip, s.clips), cells) for s in (a, b)
+    )
+
+    def mean(values: Floats) -> Floats:
+        return values.reshape(m, levels, *values.shape[1:]).mean(axis=1)
+
+    value_a, value_b = mean(side_a.value), mean(side_b.value)
+    positives = mean(side_a.positives)
+    total = positives.sum(axis=1)
+    weight = divide(positives, total[:, None])
+    lost = divide(np.ones_like(total), total)
+    if coco:
+        present = mean(side_a.events) + mean(side_b.events) > 0
+        return _left_out(value_a, value_b, mean(side_b.clip_values) - mean(side_a.clip_values), 1.0, present, weight, lost)
+    delta = value_b - value_a
+    # Influence values sum to zero; delta comes back through the positives (method A3).
+    d = mean(side_b.clip_values) - mean(side_a.clip_values) + delta[:, None] * weight
+    k = (mean(side_a.events) + mean(side_b.events) > 0).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Infinitesimal jackknife: delta_(-j) - delta is -k/(k-1) d_j to first order.
+        centred = d - delta[:, None] * weight
+        se = np.where(k > 1, np.sqrt(k / (k - 1) * (centred**2).sum(axis=1)), np.nan)
+    return Effects(value_a, value_b, delta, d, weight, se, _satterthwaite(weight), lost)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """value: (n,). clip_values: (n, J), influence of each clip or value without it. positives, events: (n, J)."""
+
+    value: Floats
+    clip_values: Floats
+    positives: Floats
+    events: Floats
+
+
+def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
+    """(S, J) sums of entry weights over the clips."""
+    entries = side.entries
+    place = entries.series[curve.kept] * side.clips + side.clip[entries.cell[curve.kept]]
+    return np.bincount(place, weights, entries.rows * side.clips).reshape(entries.rows, side.clips)
+
+
+def _influence(side: ScoredSide, cells: Mask) -> _Side:
+    """Average precision and the influence of each clip on it (method A3, checked against differentiation)."""
+    curve = curves(side.entries, cells & (side.clip >= 0))
+    value = average_precision(curve)
+    accepted = np.maximum(curve.tp + curve.fp, 1).astype(float)
+    total = np.maximum(curve.total, 1).astype(float)[curve.series]
+    rest_fp = running_from_end(curve.positives * curve.fp / accepted**2, curve.starts, curve.series)
+    rest_tp = running_from_end(curve.positives * curve.tp / accepted**2, curve.starts, curve.series)
+    known = np.nan_to_num(value)
+    up = (curve.tp / accepted + rest_fp - known[curve.series]) / total
+    down = -rest_tp / total
+    count = side.entries.count[curve.kept].astype(float)
+    positive = side.entries.positive[curve.kept]
+    series = side.entries.series[curve.kept]
+    missed = -known / np.maximum(curve.total, 1)
+    scored = curve.bin >= 0
+    at = np.maximum(curve.bin, 0)
+    if len(curve.code):
+        per_event = np.where(scored, np.where(positive, up[at], down[at]), missed[series])
+    else:
+        per_event = missed[series]
+    return _Side(
+        value,
+        _by_clip(side, curve, count * per_event),
+        _by_clip(side, curve, count * positive),
+        _by_clip(side, curve, count),
+    )
+
+
+def _coco(side: ScoredSide, cells: Mask) -> _Side:
+    """COCO average precision, and its value without each clip."""
+    inside = cells & (side.clip >= 0)
+    curve = curves(side.entries, inside)
+    count = side.entries.count[curve.kept].astype(float)
+    without = np.full((side.entries.rows, side.clips), np.nan)
+    for j in range(side.clips):
+        without[:, j] = coco_average_precision(curves(side.entries, inside & (side.clip != j)))
+    return _Side(
+        coco_average_precision(curve),
+        without,
+        _by_clip(side, curve, count * side.entries.positive[curve.kept]),
+        _by_clip(side, curve, count),
+    )

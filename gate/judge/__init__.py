@@ -1,0 +1,36 @@
+"""comparison + policy -> decision."""
+
+from gate.judge.decide import decide
+from gate.judge.decision import (
+    EXIT_CODES,
+    VERDICTS,
+    Cell,
+    Curve,
+    CurvePair,
+    Decision,
+    Identity,
+    PolicyFacts,
+    Reason,
+)
+from gate.judge.judging import Facts, judge
+from gate.judge.policy import Policy, Rule, assign, read_policy, tier_of
+
+__all__ = [
+    "EXIT_CODES",
+    "VERDICTS",
+    "Cell",
+    "Curve",
+    "CurvePair",
+    "Decision",
+    "Facts",
+    "Identity",
+    "Policy",
+    "PolicyFacts",
+    "Reason",
+    "Rule",
+    "assign",
+    "decide",
+    "judge",
+    "read_policy",
+    "tier_of",
+]

@@ -1,0 +1,154 @@
+"""Cells -> GO, NO-GO or INCONCLUSIVE, with the reasons in sentences, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gate.judge.decision import Cell, Outcome, Reason, Tier
+from gate.judge.sentences import spelled
+
+#: Reasons that block, and reasons that leave it open. All others are told, and change nothing.
+BLOCKING = ("broken", "missing-head", "regressed", "must-pass", "regressed-slice", "regressed-group")
+BLOCKING += ("lost-measurability", "uncovered")
+OPEN = ("undecided-critical", "not-measurable-critical")
+NAMED = 3
+
+
+def decide(
+    cells: Sequence[Cell],
+    *,
+    missing: Sequence[str],
+    uncovered: Mapping[str, Tier],
+    must_pass: Sequence[str],
+    identical_uncovered: Sequence[str],
+) -> tuple[Outcome, tuple[Reason, ...]]:
+    """The decision and why.
+
+    missing: predictions that the candidate lacks. uncovered: head that nobody judges -> tier by the policy's rules.
+    must_pass: predictions with new errors on a zero-tolerance clip. identical_uncovered: those of them that the
+    change cannot reach, which are told and do not block.
+    """
+    gated = [c for c in cells if c.tier != "advisory"]
+    reasons = [*_blocking(gated, missing, must_pass), *_uncovered(uncovered, identical_uncovered), *_open(gated)]
+    if any(r.code in BLOCKING for r in reasons):
+        outcome: Outcome = "NO-GO"
+    elif any(r.code in OPEN for r in reasons):
+        outcome = "INCONCLUSIVE"
+    else:
+        outcome = "GO"
+        reasons.insert(0, _nothing_found(cells))
+    return outcome, (*reasons, *_told(cells, gated))
+
+
+def _blocking(gated: Sequence[Cell], missing: Sequence[str], must_pass: Sequence[str]) -> Iterator[Reason]:
+    tiers = {c.prediction for c in gated}
+    lacking = [p for p in missing if p in tiers]
+    if lacking:
+        yield _reason("missing-head", lacking, "{count} of the suite {verb} missing from the candidate: {names}")
+    broken = _names(c for c in gated if c.verdict == "broken" and c.prediction not in set(missing))
+    if broken:
+        why = next(c.reason for c in gated if c.prediction == broken[0] and c.verdict == "broken")
+        yield _reason("broken", broken, "{count} {verb} broken: {names}" + f"; {broken[0]}: {why}")
+    strict = [p for p in must_pass if p in tiers]
+    if strict:
+        yield _reason("must-pass", strict, "{count} {verb} new errors on a clip that must pass: {names}", plural="have", one="has")
+    whole = [c for c in gated if c.verdict == "regressed" and c.slice == "all" and c.task != "group"]
+    whole = [c for c in whole if c.prediction not in strict or "must pass" not in c.reason]
+    yield from _regressed("regressed", whole)
+    already = {c.prediction for c in whole}
+    sliced = [c for c in gated if c.verdict == "regressed" and c.slice != "all" and c.prediction not in already]
+    yield from _regressed("regressed-slice", sliced)
+    yield from _regressed("regressed-group", [c for c in gated if c.verdict == "regressed" and c.task == "group"])
+    lost = _names(
+        c
+        for c in gated
+        if c.verdict == "not-measurable" and c.slice == "all" and c.incumbent is not None and c.candidate is None
+    )
+    if lost:
+        text = "{count} could be measured on the incumbent and cannot on the candidate: {names}"
+        yield _reason("lost-measurability", lost, text)
+
+
+def _regressed(code: str, cells: Sequence[Cell]) -> Iterator[Reason]:
+    """One reason a prediction, worst adjusted p and greatest loss first; beyond ten, the rest as one."""
+    ordered = sorted(cells, key=lambda c: (c.p_adjusted is None, c.p_adjusted, c.delta_worse or 0.0, c.prediction))
+    first: dict[str, Cell] = {}
+    for cell in ordered:
+        first.setdefault(cell.prediction, cell)
+    chosen = list(first.values())
+    for cell in chosen[:10]:
+        where = "" if cell.slice == "all" else f" in {cell.slice}"
+        yield Reason(code, f"{cell.prediction} {cell.reason}{where}", (cell.prediction,))
+    if len(chosen) > 10:
+        names = [c.prediction for c in chosen[10:]]
+        yield _reason(code, names, "{count} more {verb} proven worse: {names}")
+
+
+def _uncovered(uncovered: Mapping[str, Tier], identical: Sequence[str]) -> Iterator[Reason]:
+    unseen = sorted(h for h, tier in uncovered.items() if tier != "advisory" and h not in identical)
+    told = sorted(h for h, tier in uncovered.items() if tier == "advisory" or h in identical)
+    if unseen:
+        text = "{count} of the candidate {verb} not judged by the suite: {names}; judge them, or mark them advisory"
+        yield _reason("uncovered", unseen, text, noun="head")
+    if told:
+        yield _reason("uncovered-advisory", told, "{count} {verb} not judged by the suite: {names}", noun="head")
+
+
+def _open(gated: Sequence[Cell]) -> Iterator[Reason]:
+    critical = [c for c in gated if c.tier == "critical" and c.slice == "all"]
+    undecided = [c for c in critical if c.verdict == "undecided"]
+    if undecided:
+        needed = [c.clips_needed for c in undecided if c.clips_needed]
+        more = f"; about {max(needed):,} more clips with positives would decide all" if needed else ""
+        if len(needed) < len(undecided):
+            more += "; for some no number of clips like these would"
+        worst = max(undecided, key=lambda c: c.clips_needed or 0)
+        text = "{count} {verb} not proven non-inferior: {names}" + f" ({spelled(worst.metric)} of {worst.prediction})"
+        yield _reason("undecided-critical", _names(undecided), text + more, noun="critical prediction")
+    unmeasured = [c for c in critical if c.verdict == "not-measurable"]
+    if unmeasured:
+        text = "{count} cannot be measured: {names}" + f"; {unmeasured[0].prediction}: {unmeasured[0].reason}"
+        yield _reason("not-measurable-critical", _names(unmeasured), text, noun="critical prediction")
+
+
+def _nothing_found(cells: Sequence[Cell]) -> Reason:
+    whole = [c for c in cells if c.slice == "all" and c.task != "group"]
+    judged, identical = len({c.prediction for c in whole}), len({c.prediction for c in whole if c.impact == "identical"})
+    measured = len({c.prediction for c in whole if c.verdict != "not-measurable"})
+    same = f"; {identical:,} identical by construction" if identical else ""
+    return Reason(
+        "no-regression",
+        f"no regression is proven on any of {measured:,} measured predictions, of {judged:,} in the suite{same}",
+    )
+
+
+def _told(cells: Sequence[Cell], gated: Sequence[Cell]) -> Iterator[Reason]:
+    suspects = _names(c for c in gated if c.suspect)
+    if suspects:
+        yield _reason("suspect", suspects, "{count} look worse without proof, to be acknowledged: {names}")
+    whole = [c for c in gated if c.tier == "supporting" and c.slice == "all"]
+    unmeasured = _names(c for c in whole if c.verdict == "not-measurable")
+    if unmeasured:
+        text = "{count} cannot be measured on this suite, to be acknowledged: {names}"
+        yield _reason("not-measurable", unmeasured, text)
+    advisory = _names(c for c in cells if c.tier == "advisory" and c.verdict == "broken")
+    if advisory:
+        yield _reason("broken-advisory", advisory, "{count} {verb} broken: {names}", noun="advisory prediction")
+    improved = _names(c for c in cells if c.verdict == "improved" and c.slice == "all")
+    if improved:
+        yield _reason("improved", improved, "{count} {verb} proven better: {names}")
+
+
+def _names(cells: Sequence[Cell] | Iterator[Cell]) -> list[str]:
+    return list(dict.fromkeys(c.prediction for c in cells))
+
+
+def _reason(
+    code: str, names: Sequence[str], text: str, *, noun: str = "prediction", plural: str = "are", one: str = "is"
+) -> Reason:
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+    count = f"{len(names):,} {noun}{'' if len(names) == 1 else 's'}"
+    verb = one if len(names) == 1 else plural
+    # Not str.format: a reason may quote what a program said, braces and all.
+    said = text.replace("{count}", count).replace("{verb}", verb).replace("{names}", shown)
+    return Reason(code, said, tuple(names))

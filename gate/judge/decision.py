@@ -1,0 +1,140 @@
+"""The decision and everything that it rests on, as plain values: what reports are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gate.suite.contract import ContractResult
+
+Verdict = Literal["regressed", "non-inferior", "improved", "undecided", "not-measurable", "broken"]
+Tier = Literal["critical", "supporting", "advisory"]
+Outcome = Literal["GO", "NO-GO", "INCONCLUSIVE"]
+Impact = Literal["identical", "reached"]
+
+VERDICTS: tuple[Verdict, ...] = (
+    "broken",
+    "regressed",
+    "undecided",
+    "not-measurable",
+    "improved",
+    "non-inferior",
+)
+EXIT_CODES: dict[Outcome, int] = {"GO": 0, "NO-GO": 1, "INCONCLUSIVE": 3}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One prediction x metric x slice.
+
+    incumbent, candidate, delta (candidate minus incumbent), ci_low, ci_high, mdr and margin are in the metric's own
+    unit; delta_worse is delta with its sign turned so that negative is always worse. None: not measured, see reason.
+    ci_low and ci_high are the two one-sided bounds at the policy's confidence, for delta. A group aggregate has its
+    group's name as prediction, `group:NAME`, and no network. provable: the suite could prove a loss here at all.
+    suspect: not proven, but listed for acknowledgement. clips_needed: further clips with positives that would decide.
+    """
+
+    prediction: str
+    network: str
+    head: str
+    channel: str | None
+    task: str
+    metric: str
+    unit: str
+    lower_is_better: bool
+    slice: str
+    tier: Tier
+    margin: float
+    verdict: Verdict
+    reason: str
+    clips: int
+    frames: int
+    positives: int | None
+    incumbent: float | None
+    candidate: float | None
+    delta: float | None
+    delta_worse: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_adjusted: float | None
+    mdr: float | None
+    provable: bool
+    suspect: bool
+    clips_needed: int | None
+    threshold_incumbent: float | None
+    threshold_candidate: float | None
+    delta_at_incumbent_threshold: float | None
+    impact: Impact
+    waiver: str | None = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why the decision is what it is: a stable code, one sentence, and the predictions it is about."""
+
+    code: str
+    text: str
+    predictions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Identity:
+    name: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    digest: str
+    alpha: float
+    confidence: float
+    resamples: int
+    min_effect: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The whole result. reasons: those that decided come first. predictions: how many the suite judges.
+
+    uncovered: heads of the candidate that the suite does not judge. runtime: (name, value) facts of the machine.
+    """
+
+    decision: Outcome
+    reasons: tuple[Reason, ...]
+    candidate: Identity
+    incumbent: Identity
+    suite: Identity
+    policy: PolicyFacts
+    gate_version: str
+    runtime: tuple[tuple[str, str], ...]
+    cells: tuple[Cell, ...]
+    contracts: tuple[ContractResult, ...]
+    uncovered: tuple[str, ...] = ()
+    predictions: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.decision]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision-recall curve of one bundle on the validation clips, with its operating point.
+
+    recall, precision: at most 200 points, recall ascending. point: (recall, precision) at the threshold, or None.
+    """
+
+    bundle: Literal["incumbent", "candidate"]
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+    point: tuple[float, float] | None
+    threshold: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True)
+class CurvePair:
+    prediction: str
+    incumbent: Curve
+    candidate: Curve

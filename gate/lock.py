@@ -1,0 +1,124 @@
+"""Locks: the SHA-256 of every file that makes up a suite or a bundle, in one canonical, sorted file.
+
+The digest of a lock is the digest of its canonical text, so it names the whole content; a bundle's id is this digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gate.atomic import write_text
+from gate.errors import LockError
+
+SCHEMA = "gate.lock/1"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """kind, name, version and evaluator of what was frozen; files: sorted (path, "sha256:...") pairs."""
+
+    kind: Literal["suite", "bundle"]
+    name: str
+    version: str
+    evaluator: str
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self._body().encode())
+
+    def _body(self) -> str:
+        head = [("schema", SCHEMA), ("kind", self.kind), ("name", self.name), ("version", self.version)]
+        head.append(("evaluator", self.evaluator))
+        lines = [f"{key} = {_quoted(value)}" for key, value in head]
+        lines += ["", "[files]"]
+        lines += [f"{_quoted(path)} = {_quoted(digest)}" for path, digest in self.files]
+        return "\n".join(lines) + "\n"
+
+    def __str__(self) -> str:
+        return (
+            f"# Written by `gate {self.kind} {'freeze' if self.kind == 'suite' else 'lock'}`; not edited by hand.\n"
+            f"# digest {self.digest}\n{self._body()}"
+        )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in escaped) + '"'
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Raises LockError when the file is missing, not a regular file or unreadable."""
+    try:
+        if not path.is_file():
+            raise LockError("no such file", where=str(path))
+        with path.open("rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise LockError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def make_lock(
+    kind: Literal["suite", "bundle"], root: Path, files: Iterable[str], *, name: str, version: str, evaluator: str
+) -> Lock:
+    """Lock of the named files below `root`, read now."""
+    ordered = sorted(set(files))
+    return Lock(kind, name, version, evaluator, tuple((f, digest_of_file(root / f)) for f in ordered))
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    write_text(path, str(lock))
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock in a file; `str(read_lock(path))` is the file's text. Raises LockError when it is not a lock."""
+    try:
+        text = path.read_bytes().decode()
+        table = tomllib.loads(text)
+        if table.get("schema") != SCHEMA:
+            raise LockError(f"this is not a {SCHEMA} file", where=str(path))
+        files = tuple((str(k), str(v)) for k, v in table["files"].items())
+        lock = Lock(table["kind"], table["name"], table["version"], table["evaluator"], files)
+    except FileNotFoundError as error:
+        raise LockError("no such file", where=str(path)) from error
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise LockError(f"this is not a lock: {error}", where=str(path), mend="freeze again") from error
+    if str(lock) != text:
+        raise LockError("the lock itself was changed by hand", where=str(path), mend="restore it, or freeze again")
+    return lock
+
+
+def verify(recorded: Lock, now: Lock, *, where: Path, mend: str) -> None:
+    """Raises LockError naming what differs between a recorded lock and the files as they are."""
+    if (recorded.kind, recorded.name, recorded.version) != (now.kind, now.name, now.version):
+        raise LockError(
+            f"this lock is of the {recorded.kind} {recorded.name} {recorded.version}, "
+            f"not of the {now.kind} {now.name} {now.version}",
+            where=str(where),
+            mend=mend,
+        )
+    before, after = dict(recorded.files), dict(now.files)
+    changed = [f for f in before if f in after and before[f] != after[f]]
+    gone, new = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
+    found = [
+        f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for word, names in (("changed", changed), ("missing", gone), ("added", new))
+        if names
+    ]
+    if found:
+        raise LockError(f"files differ from the lock: {'; '.join(found)}", where=str(where), mend=mend)
+    if recorded.evaluator != now.evaluator:
+        raise LockError(
+            f"frozen for evaluator {recorded.evaluator}, this gate has evaluator {now.evaluator}",
+            where=str(where),
+            mend=mend,
+        )

@@ -1,0 +1,141 @@
+"""Metrics: each a pure function of sums, with its direction and the place where it is defined.
+
+A ratio metric gives (numerator, denominator) from named sums of any shape, so one function serves a clip, a slice
+and the whole suite. A smooth metric gives its value from the sums. A curve metric is read from the score histogram
+(`gate.curves`). Nothing measured is `NotMeasured` with a reason, never 0 and never 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gate.errors import ConfigError
+from gate.table import Floats
+
+Sums = Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """There is no value, and this is why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    kind: `ratio` (sums -> numerator, denominator), `smooth` (sums -> value) or `curve` (score histogram -> value).
+    needs: names of the sums it reads; `curve` for the histogram itself.
+    at_threshold: reads counts at an operating point.
+    unitless: a share in 0..1; else it has the head's unit or the loss's own.
+    support: what makes an event count as support: a positive truth, or any event. beta: of F-beta, else 0.
+    squares: of a mean error, the sum of squares that its spread is read from.
+    """
+
+    name: str
+    kind: Literal["ratio", "smooth", "curve"]
+    needs: frozenset[str]
+    function: Callable[[Sums], tuple[Floats, Floats]] | Callable[[Sums], Floats] | None
+    lower_is_better: bool = False
+    at_threshold: bool = False
+    unitless: bool = True
+    support: Literal["positives", "events"] = "positives"
+    beta: float = 0.0
+    squares: str = ""
+
+
+def precision(s: Sums) -> tuple[Floats, Floats]:
+    return s["tp"], s["tp"] + s["fp"]
+
+
+def recall(s: Sums) -> tuple[Floats, Floats]:
+    return s["tp"], s["tp"] + s["fn"]
+
+
+def f_beta(beta: float | Floats) -> Callable[[Sums], tuple[Floats, Floats]]:
+    """F-beta, (1 + b²) tp / ((1 + b²) tp + b² fn + fp): van Rijsbergen 1979, Information Retrieval, chapter 7."""
+    b = beta * beta
+
+    def ratio(s: Sums) -> tuple[Floats, Floats]:
+        return (1 + b) * s["tp"], (1 + b) * s["tp"] + b * s["fn"] + s["fp"]
+
+    return ratio
+
+
+def iou(s: Sums) -> tuple[Floats, Floats]:
+    """Intersection over union of pixels or cells, from sums over the data set (Cityscapes), never a mean of frames."""
+    return s["tp"], s["tp"] + s["fp"] + s["fn"]
+
+
+def accuracy(s: Sums) -> tuple[Floats, Floats]:
+    return s["tp"] + s["tn"], s["tp"] + s["fp"] + s["fn"] + s["tn"]
+
+
+def mean_of(name: str) -> Callable[[Sums], tuple[Floats, Floats]]:
+    def ratio(s: Sums) -> tuple[Floats, Floats]:
+        return s[name], s["events"]
+
+    return ratio
+
+
+def rmse(s: Sums) -> Floats:
+    """Root of the mean squared error over all events of the data set (not a mean of roots); NaN without events."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(s["sum_square_error"] / s["events"])
+
+
+_COUNTS = frozenset({"tp", "fp", "fn"})
+
+
+def _error(name: str, total: str, squares: str) -> Metric:
+    function = mean_of(total)
+    return Metric(name, "ratio", frozenset({total, "events"}), function, True, False, False, "events", squares=squares)
+
+
+_METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("precision", "ratio", _COUNTS, precision, at_threshold=True),
+        Metric("recall", "ratio", _COUNTS, recall, at_threshold=True),
+        Metric("iou", "ratio", _COUNTS, iou, at_threshold=True),
+        Metric("accuracy", "ratio", _COUNTS | {"tn"}, accuracy, at_threshold=True, support="events"),
+        Metric("average_precision", "curve", frozenset({"curve"}), None),
+        Metric("coco_ap", "curve", frozenset({"curve"}), None),
+        _error("brier", "sum_brier", "sum_brier_square"),
+        _error("log_loss", "sum_log_loss", "sum_log_loss_square"),
+        _error("mae", "sum_abs_error", "sum_square_error"),
+        Metric(
+            "rmse", "smooth", frozenset({"sum_square_error", "events"}), rmse, True, False, False, "events"
+        ),
+    )
+}
+_F_BETA = re.compile(r"f(\d+(?:\.\d+)?)")
+NAMES = (*_METRICS, "f1", "f2", "f0.5")
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name; `f1`, `f2`, `f0.5` … are F-beta. Raises ConfigError with the names there are."""
+    if name in _METRICS:
+        return _METRICS[name]
+    match = _F_BETA.fullmatch(name)
+    if match and float(match[1]) > 0:
+        beta = float(match[1])
+        return Metric(name, "ratio", _COUNTS, f_beta(beta), at_threshold=True, beta=beta)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, NAMES, 1)
+    hint = f"did you mean '{near[0]}'?" if near else "there are: " + ", ".join(NAMES)
+    raise ConfigError(f"unknown metric '{name}'", mend=hint)
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator, NaN where the denominator is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)

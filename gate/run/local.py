@@ -1,0 +1,251 @@
+"""The local engine: a bundle over a suite, a batch at a time; pictures are decoded while the networks run.
+
+Memory is bounded by a few batches and the evidence; it does not grow with the number of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.bundle import Bundle, Network
+from gate.errors import BundleError, EvidenceError
+from gate.heads import Head, series_of
+from gate.run.predictions import Recorded, open_predictions
+from gate.run.program import BATCH, Forward, load_program, runtime
+from gate.run.summary import HeadSummary
+from gate.suite import BoxTruth, Suite, Truths
+from gate.suite.inputs import read_inputs
+from gate.table import EvidenceTable, empty, merge
+from gate.tasks import Batch, Boxes, task_of
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], None]
+#: Batches decoded ahead of the one that runs.
+AHEAD = 2
+#: Evidence tables kept apart before they are merged: fewer sorts, still bounded memory.
+PENDING = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a bundle answered on a suite.
+
+    evidence: head -> table over all cells. summaries: head -> what was answered. missing: heads that the suite wants
+    and the bundle lacks. runtime: what the scores may depend on; empty when no network ran.
+    """
+
+    evidence: Mapping[str, EvidenceTable]
+    summaries: Mapping[str, HeadSummary]
+    missing: tuple[str, ...]
+    runtime: tuple[tuple[str, str], ...]
+
+    def faults(self) -> dict[str, str]:
+        """prediction -> why it is broken."""
+        return {p: why for s in self.summaries.values() for p, why in s.faults().items()}
+
+
+@dataclass(frozen=True)
+class _Given:
+    """One decoded batch."""
+
+    rows: Array
+    inputs: Mapping[str, Array]
+    truths: Mapping[str, Array | BoxTruth]
+
+
+def outputs_of(head: Head) -> tuple[str, ...]:
+    return tuple(output for _, output in head.outputs)
+
+
+def offered(bundle: Bundle, suite: Suite) -> tuple[set[str], dict[str, Recorded]]:
+    """All outputs of a bundle, `network.head`, and its recorded predictions."""
+    names, recorded = set[str](), dict[str, Recorded]()
+    for network in bundle.networks:
+        if network.program is not None:
+            names |= {f"{network.name}.{head}" for head in network.heads}
+        else:
+            found = open_predictions(network.predictions, suite.frames.ids)
+            recorded |= {f"{network.name}.{head}": r for head, r in found.items()}
+    return names | recorded.keys(), recorded
+
+
+def run(
+    bundle: Bundle, suite: Suite, heads: Collection[str] | None = None, progress: Progress = lambda done, total: None
+) -> Run:
+    """Evidence of the judged heads of a bundle, all of them or the named ones.
+
+    Raises BundleError when a program cannot be loaded or fails, or its signature is not that of the manifest. Heads
+    that give wrong shapes, NaN or too few frames are no error: their summaries say so.
+    """
+    names, recorded = offered(bundle, suite)
+    wanted = [t for t in suite.truths if heads is None or t.head.name in heads]
+    present = [t for t in wanted if all(o in names for o in outputs_of(t.head))]
+    networks = _needed(bundle, present, recorded)
+    programs = {n.name: _load(n, suite) for n in networks}
+    total = len(suite.frames.ids)
+    summaries = {t.head.name: HeadSummary(t.head, total) for t in present}
+    reducers = {t.head.name: _Reducer(t.head, suite.frames.cells) for t in present}
+    for given in _batches(suite, networks, present):
+        outputs = _forward(networks, programs, given.inputs)
+        for truths in present:
+            head = truths.head
+            answer = _answer(head, outputs, recorded, given.rows)
+            reducers[head.name].add(
+                summaries[head.name], answer, given.truths[head.name], suite.frames.ids[given.rows], suite.frames.cell[given.rows]
+            )
+        progress(len(given.rows), total)
+    return Run(
+        {name: r.table() for name, r in reducers.items()},
+        summaries,
+        tuple(t.head.name for t in wanted if t not in present),
+        runtime() if networks else (),
+    )
+
+
+def _needed(bundle: Bundle, present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> list[Network]:
+    """Programs that some judged head comes from, with all that these read, in running order."""
+    wanted = {o.partition(".")[0] for t in present for o in outputs_of(t.head) if o not in recorded}
+    for network in reversed(bundle.networks):
+        if network.name in wanted:
+            wanted |= set(network.upstream())
+    return [n for n in bundle.networks if n.name in wanted]
+
+
+def _load(network: Network, suite: Suite) -> Forward:
+    shapes: dict[str, tuple[int, ...] | None] = {}
+    for name, source in network.inputs:
+        if "." not in source and source not in suite.inputs:
+            raise BundleError(
+                f"the suite has no input '{source}'; it offers {', '.join(suite.inputs) or 'none'}",
+                where=f"network {network.name}, input {name}",
+                mend="mend `inputs` in bundle.toml",
+            )
+        shapes[name] = None if "." in source else suite.inputs[source].shape
+    return load_program(network, shapes)
+
+
+def _batches(suite: Suite, networks: Sequence[Network], present: Sequence[Truths]) -> Iterator[_Given]:
+    """Batches of the fixed partition, decoded in a thread of their own, `AHEAD` at most in waiting."""
+    needed = {source for n in networks for _, source in n.inputs if "." not in source}
+    inputs = {name: given for name, given in suite.inputs.items() if name in needed}
+
+    def decode(rows: Array) -> _Given:
+        read = read_inputs(inputs, suite.input_files, suite.root, suite.frames, rows)
+        return _Given(rows, read, {t.head.name: t.read(rows) for t in present})
+
+    total = len(suite.frames.ids)
+    parts = [np.arange(k, min(k + BATCH, total)) for k in range(0, total, BATCH)]
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        waiting: list[Future[_Given]] = []
+        try:
+            for part in parts:
+                waiting.append(pool.submit(decode, part))
+                if len(waiting) > AHEAD:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _forward(
+    networks: Sequence[Network], programs: Mapping[str, Forward], inputs: Mapping[str, Array]
+) -> dict[str, tuple[Array, str]]:
+    """`network.head` -> (outputs of the batch, dtype), each network once."""
+    outputs: dict[str, tuple[Array, str]] = {}
+    for network in networks:
+        given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
+        for head, output in programs[network.name](given).items():
+            outputs[f"{network.name}.{head}"] = output
+    return outputs
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Outputs of one head by role, for the frames that were answered."""
+
+    outputs: Mapping[str, Array]
+    answered: NDArray[np.bool_]
+    dtype: str
+
+
+def _answer(
+    head: Head, outputs: Mapping[str, tuple[Array, str]], recorded: Mapping[str, Recorded], rows: Array
+) -> _Answer:
+    answered = np.ones(len(rows), bool)
+    for output in outputs_of(head):
+        if output in recorded:
+            answered &= recorded[output].rows[rows] >= 0
+    values: dict[str, Array] = {}
+    dtype = ""
+    for role, output in head.outputs:
+        if output in recorded:
+            source = recorded[output]
+            values[role], dtype = source.read(source.rows[rows[answered]]) if answered.any() else np.zeros((0,)), source.dtype
+        else:
+            values[role], dtype = outputs[output][0][answered], outputs[output][1]
+    return _Answer(values, answered, dtype)
+
+
+class _Reducer:
+    """Evidence of one head, added up batch by batch."""
+
+    def __init__(self, head: Head, cells: int) -> None:
+        self.head, self.cells, self.task = head, cells, task_of(head)
+        self.pending: list[EvidenceTable] = []
+
+    def add(self, summary: HeadSummary, answer: _Answer, truth: Array | BoxTruth, ids: Array, cell: Array) -> None:
+        """Reduce one batch; whatever is wrong with it is written into the summary."""
+        summary.missing(ids, answer.answered)
+        if summary.refused or not answer.answered.any():
+            return
+        rows = np.flatnonzero(answer.answered)
+        chosen = _boxes(truth, rows) if isinstance(truth, BoxTruth) else truth[rows]
+        try:
+            scores = self.task.scores(answer.outputs, self.head)
+            self._check_shape(summary, scores, chosen, answer.dtype)
+            finite = self._finite(answer.outputs, scores)
+            summary.observe(ids[rows], scores, finite)
+            clean = {role: np.nan_to_num(a, nan=0.0, posinf=0.0, neginf=0.0) for role, a in answer.outputs.items()}
+            outputs = answer.outputs if finite.all() else clean
+            self.pending.append(self.task.reduce(Batch(outputs, chosen, cell[rows], self.cells), self.head))
+        except (BundleError, EvidenceError) as error:
+            summary.refused = error.what
+        if len(self.pending) >= PENDING:
+            self.pending = [merge(self.pending)]
+
+    def _check_shape(self, summary: HeadSummary, scores: Array, truth: Any, dtype: str) -> None:
+        expected = self.task.shape(self.head, truth)
+        summary.shape, summary.dtype = str(scores.shape[1:]), dtype
+        summary.expected_shape = str(expected) if expected else summary.shape
+        if expected and scores.shape[1:] != expected:
+            raise BundleError(f"outputs of shape {scores.shape[1:]} a frame; the suite wants {expected}")
+
+    def _finite(self, outputs: Mapping[str, Array], scores: Array) -> NDArray[np.bool_]:
+        """(B, K): is every number of that channel finite; of a coupled head, every number of the frame."""
+        if not self.task.yields(self.head).coupled:
+            return np.isfinite(scores).reshape(*scores.shape[:2], -1).all(axis=2)
+        whole = np.ones(len(scores), bool)
+        for output in outputs.values():
+            whole &= np.isfinite(output).reshape(len(output), -1).all(axis=1)
+        return np.repeat(whole[:, None], scores.shape[1], axis=1)
+
+    def table(self) -> EvidenceTable:
+        if not self.pending:
+            return empty(series_of(self.head), self.cells, self.task.yields(self.head).sums)
+        return merge(self.pending)
+
+
+def _boxes(truth: BoxTruth, rows: Array) -> Boxes:
+    """Truth boxes of the answered frames, with positions among these."""
+    position = np.full(int(max(rows.max(), truth.frame.max(initial=0))) + 1, -1)
+    position[rows] = np.arange(len(rows))
+    frame = position[truth.frame]
+    kept = frame >= 0
+    return Boxes(frame[kept], truth.label[kept], truth.corners[kept], truth.ignore[kept])

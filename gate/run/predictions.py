@@ -1,0 +1,154 @@
+"""Bundles that bring predictions instead of networks: one row a frame, one column or tensor a head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import BundleError, shown
+from gate.strict import NAME
+
+Array = NDArray[Any]
+FRAME_ID = "frame_id"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Predictions of one head. rows: (F,) row of each suite frame, -1 where there is none. read: rows (n,) -> (n, ...)."""
+
+    rows: NDArray[np.int64]
+    read: Callable[[NDArray[np.int64]], Array]
+    dtype: str
+
+
+def open_predictions(paths: Sequence[Path], ids: Array) -> dict[str, Recorded]:
+    """Recorded heads of one network; `ids` are the suite's frame ids, (F,).
+
+    Rows of other frames are not read. Raises BundleError for files that do not parse, repeated frame ids, and
+    columns that are neither numbers nor lists of a fixed shape.
+    """
+    heads: dict[str, Recorded] = {}
+    for path in paths:
+        found = _parquet(path, ids) if path.suffix == ".parquet" else _safetensors(path, ids)
+        for name, recorded in found.items():
+            if name in heads:
+                raise BundleError(f"head {name} is in two files", where=str(path))
+            if not NAME.fullmatch(name) or "." in name:
+                raise BundleError(f"'{shown(name)}' is not a head name", where=str(path))
+            heads[name] = recorded
+    return heads
+
+
+def _rows(recorded: Array, ids: Array, path: Path) -> NDArray[np.int64]:
+    order = np.argsort(recorded, kind="stable")
+    ordered = recorded[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        twice = ordered[1:][ordered[1:] == ordered[:-1]][0]
+        raise BundleError(f"frame {shown(twice)} has two rows", where=str(path), mend="one row a frame")
+    if not len(ordered):
+        return np.full(len(ids), -1)
+    at = np.minimum(np.searchsorted(ordered, ids), len(ordered) - 1)
+    return np.where(ordered[at] == ids, order[at], -1)
+
+
+def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path, memory_map=True)
+        schema = file.schema_arrow
+        if FRAME_ID not in schema.names:
+            raise BundleError(f"there is no column '{FRAME_ID}'", where=str(path))
+        names = file.read([FRAME_ID]).column(0).cast(pa.string()).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
+    if None in names:
+        raise BundleError(f"an empty {FRAME_ID}", where=str(path))
+    rows = _rows(np.array(names, dtype=str), ids, path)
+    return {name: _column(file, name, rows, path) for name in schema.names if name != FRAME_ID}
+
+
+def _column(file: Any, name: str, rows: NDArray[np.int64], path: Path) -> Recorded:
+    """One column, read when it is first asked for; an empty value is NaN, so that it is seen as broken."""
+    import pyarrow as pa
+
+    kind = file.schema_arrow.field(name).type
+    inner = kind
+    while pa.types.is_fixed_size_list(inner) or pa.types.is_list(inner) or pa.types.is_large_list(inner):
+        inner = inner.value_type
+    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner) or pa.types.is_boolean(inner)):
+        raise BundleError(f"column {shown(name)} holds {inner}, not numbers", where=str(path))
+    loaded: list[Array] = []
+
+    def read(at: NDArray[np.int64]) -> Array:
+        if not loaded:
+            loaded.append(_values(file.read([name]).column(0), name, path))
+        return loaded[0][at]
+
+    return Recorded(rows, read, _ARROW.get(str(inner), str(inner)))
+
+
+def _values(column: Any, name: str, path: Path) -> Array:
+    import pyarrow as pa
+
+    shape: list[int] = []
+    flat = column.combine_chunks()
+    while isinstance(flat, pa.FixedSizeListArray | pa.ListArray | pa.LargeListArray):
+        if flat.null_count:
+            raise BundleError(f"column {shown(name)} has empty lists", where=str(path), mend="leave the whole row out")
+        lengths = np.unique(flat.value_lengths().to_numpy(zero_copy_only=False))
+        if len(lengths) > 1:
+            raise BundleError(f"column {shown(name)} holds lists of different lengths", where=str(path))
+        shape.append(int(lengths[0]) if len(lengths) else 0)
+        flat = flat.flatten()
+    values = flat.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32)
+    return values.reshape(-1, *shape) if shape else values
+
+
+def _safetensors(path: Path, ids: Array) -> dict[str, Recorded]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(path, framework="numpy")
+        names = list(file.keys())
+        if FRAME_ID not in names:
+            raise BundleError(
+                f"there is no tensor '{FRAME_ID}'", where=str(path), mend="(F, W) uint8, UTF-8 padded with zeros"
+            )
+        index = file.get_tensor(FRAME_ID)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
+    if index.dtype != np.uint8 or index.ndim != 2:
+        raise BundleError(f"'{FRAME_ID}' is not (F, W) uint8, UTF-8 padded with zeros", where=str(path))
+    try:
+        frames = np.array([bytes(row).rstrip(b"\0").decode() for row in index], dtype=str)
+    except UnicodeDecodeError as error:
+        raise BundleError(f"'{FRAME_ID}' is not UTF-8", where=str(path)) from error
+    rows = _rows(frames, ids, path)
+    return {name: _tensor(file, name, rows, len(index), path) for name in names if name != FRAME_ID}
+
+
+def _tensor(file: Any, name: str, rows: NDArray[np.int64], frames: int, path: Path) -> Recorded:
+    part = file.get_slice(name)
+    shape, kind = part.get_shape(), str(part.get_dtype())
+    if not shape or shape[0] != frames:
+        raise BundleError(f"tensor {shown(name)} has shape {shape} for {frames} frames", where=str(path))
+    if kind not in _DTYPES:
+        raise BundleError(f"tensor {shown(name)} holds {kind}, not numbers", where=str(path))
+
+    def read(at: NDArray[np.int64]) -> Array:
+        # Row by row from the mapped file: memory stays that of a batch, however long the recording.
+        return np.concatenate([part[int(k) : int(k) + 1].astype(np.float32) for k in at])
+
+    return Recorded(rows, read, _DTYPES[kind])
+
+
+_DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64", "I8": "int8", "I16": "int16", "I32": "int32"}
+_DTYPES |= {"I64": "int64", "U8": "uint8"}
+_ARROW = {"halffloat": "float16", "float": "float32", "double": "float64"}

@@ -1,0 +1,150 @@
+"""torch.export programs: loaded from scanned bytes, checked against the manifest, run a batch at a time.
+
+The only file that imports torch. A later worker process takes this file's place without its callers noticing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.bundle import Network, scanned
+from gate.errors import BundleError, shown
+
+Array = NDArray[Any]
+#: Frames of one forward pass. Fixed, because the last bits of a score can depend on it.
+BATCH = 16
+
+
+def runtime() -> tuple[tuple[str, str], ...]:
+    """What scores may depend on besides program and frames: (name, value) pairs."""
+    import torch
+
+    return (
+        ("device", "cpu"),
+        ("machine", platform.machine()),
+        ("python", platform.python_version()),
+        ("threads", str(torch.get_num_threads())),
+        ("torch", torch.__version__),
+    )
+
+
+Forward = Callable[[Mapping[str, Array]], dict[str, tuple[Array, str]]]
+
+
+def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> Forward:
+    """The network's forward pass: program input -> (B, ...) float32 in, head -> ((B, ...) float32, dtype) out.
+
+    shapes: of one frame of each program input, None where it is another network's head. Raises RefusedError for
+    unsafe content and BundleError when names, shapes or number of inputs or outputs differ from the manifest.
+    """
+    assert network.program is not None
+    data = scanned(network.program)
+    import torch
+    from torch.utils import _pytree
+
+    where = str(network.program)
+    try:
+        exported = torch.export.load(io.BytesIO(data))
+        module = exported.module()
+    except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
+        raise BundleError(
+            f"the program cannot be loaded: {_first_line(error)}", where=where, mend="export it anew with torch.export.save"
+        ) from error
+    _check_inputs(exported, network, shapes, where)
+    order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def forward(inputs: Mapping[str, Array]) -> dict[str, tuple[Array, str]]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in order]
+        args, kwargs = _pytree.tree_unflatten(tensors, exported.call_spec.in_spec)
+        try:
+            with torch.inference_mode():
+                result = module(*args, **kwargs)
+        except Exception as error:  # guards, shapes, operators: the program's own failure, never a verdict
+            raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
+        return {
+            head: (_to_numpy(tensor, head, len(tensors[0]), where), str(tensor.dtype).removeprefix("torch."))
+            for head, tensor in _named(result, network.heads, where).items()
+        }
+
+    return forward
+
+
+def _first_line(error: Exception) -> str:
+    return shown((str(error).strip() or type(error).__name__).splitlines()[0], 300)
+
+
+def _check_inputs(exported: Any, network: Network, shapes: Mapping[str, tuple[int, ...] | None], where: str) -> None:
+    names = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
+    declared = [name for name, _ in network.inputs]
+    if sorted(names) != sorted(declared):
+        raise BundleError(
+            f"the program's inputs are {', '.join(map(shown, names))}; the manifest names {', '.join(declared)}",
+            where=f"{where}, network {network.name}",
+            mend="mend `inputs` in bundle.toml, or export the program anew",
+        )
+    for node in exported.graph.nodes:
+        wanted = shapes.get(node.name) if node.op == "placeholder" else None
+        if wanted is None or "val" not in node.meta:
+            continue
+        given = tuple(d if isinstance(d, int) else None for d in node.meta["val"].shape)
+        if given[:1] not in ((None,), (1,)):
+            raise BundleError(
+                f"input {node.name} takes batches of exactly {given[0]}",
+                where=where,
+                mend="export with a dynamic batch, torch.export.Dim('batch', min=1, max=256)",
+            )
+        if len(given) != len(wanted) + 1 or any(g not in (None, w) for g, w in zip(given[1:], wanted, strict=True)):
+            raise BundleError(
+                f"input {node.name} takes frames of shape {_shape(given[1:])}, the suite gives {_shape(wanted)}",
+                where=f"{where}, network {network.name}",
+                mend="mend `inputs` in bundle.toml, or export the program anew",
+            )
+
+
+def _shape(dims: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("any" if d is None else str(d) for d in dims) + ")"
+
+
+def _named(result: Any, heads: tuple[str, ...], where: str) -> dict[str, Any]:
+    """Outputs by head name: a dict by its keys, a sequence by position, a tensor as the only head."""
+    if isinstance(result, dict):
+        if sorted(map(str, result)) != sorted(heads):
+            raise BundleError(
+                f"the program's outputs are {', '.join(shown(k, 40) for k in result)}; the manifest names {', '.join(heads)}",
+                where=where,
+                mend="mend `heads` in bundle.toml, or export the program anew",
+            )
+        return {head: result[head] for head in heads}
+    values = list(result) if isinstance(result, list | tuple) else [result]
+    if len(values) != len(heads):
+        raise BundleError(
+            f"the program has {len(values)} outputs; the manifest names {len(heads)} heads",
+            where=where,
+            mend="mend `heads` in bundle.toml, or export the program anew",
+        )
+    return dict(zip(heads, values, strict=True))
+
+
+def _to_numpy(tensor: Any, head: str, frames: int, where: str) -> Array:
+    import torch
+
+    if not isinstance(tensor, torch.Tensor) or tensor.is_complex():
+        raise BundleError("an output is not a tensor of real numbers", where=f"{where}, head {head}")
+    if tensor.ndim == 0 or tensor.shape[0] != frames:
+        raise BundleError(
+            f"an output of shape {tuple(tensor.shape)} for {frames} frames", where=f"{where}, head {head}"
+        )
+    return tensor.detach().to("cpu", torch.float32).numpy()
+
+
+def threads() -> int:
+    """Cores that a forward pass may use."""
+    return os.cpu_count() or 1

@@ -1,0 +1,236 @@
+"""Truth of each head, from columns, a table, a file a frame, an array or a table of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import ConfigError, SuiteError, shown
+from gate.heads import Head
+from gate.strict import NAME, relative_path
+from gate.suite.definition import HeadRule, head_of
+from gate.suite.frames import Frames, read_table
+from gate.suite.inputs import file_names, read_array, read_picture
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class BoxTruth:
+    """Boxes of some frames. frame: (n,) position among the rows asked for; label: (n,) channel, -1 for none of them."""
+
+    frame: NDArray[np.int64]
+    label: NDArray[np.int64]
+    corners: NDArray[np.float64]
+    ignore: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Truths:
+    """A head with the way to its truth.
+
+    read: frame positions (B,) -> (B, ...) array or BoxTruth. files: what it is read from, relative to the suite.
+    where: the place in suite.toml.
+    """
+
+    head: Head
+    read: Callable[[Array], Array | BoxTruth]
+    files: tuple[str, ...]
+    where: str
+
+
+def open_truth(rule: HeadRule, frames: Frames, root: Path, frame_id: str, where: str) -> Truths:
+    """Truth of one [[heads]] table. Raises ConfigError or SuiteError, naming the place."""
+    given = rule.truth
+    if given.columns is not None:
+        return _columns(rule, frames, where)
+    if given.file is not None:
+        names = file_names(given.file, frames, root, where=where)
+
+        def read_files(rows: Array) -> Array:
+            return _stacked([_label(root / names[int(k)]) for k in rows], where)
+
+        head = head_of(rule, rule.channels or ("",))
+        return Truths(head, read_files, tuple(names), where)
+    text = given.table or given.array or ""
+    path = relative_path(text, root, where=where)
+    if not path.is_file():
+        raise SuiteError(f"the file {text} does not exist", where=where, mend="put it beside suite.toml")
+    if given.array is not None:
+        return Truths(
+            head_of(rule, rule.channels or ("",)), _array_reader(rule, frames, path, where), (text,), where
+        )
+    if rule.task == "detection":
+        head = head_of(rule, rule.channels or ())
+        return Truths(head, _box_reader(rule, frames, path, frame_id), (text,), where)
+    return _table(rule, frames, path, text, frame_id, where)
+
+
+def _label(path: Path) -> Array:
+    return read_array(path) if path.suffix in (".npy", ".safetensors") else read_picture(path, "L")
+
+
+def _stacked(parts: list[Array], where: str) -> Array:
+    if len({p.shape for p in parts}) > 1:
+        raise SuiteError(f"truths of different shapes: {sorted({p.shape for p in parts})}", where=where)
+    return np.stack(parts)
+
+
+def _columns(rule: HeadRule, frames: Frames, where: str) -> Truths:
+    template = str(rule.truth.columns)
+    channels = rule.channels or ("",)
+    several = "{channel}" in template
+    if not several and len(channels) > 1 and rule.task != "multiclass":
+        raise ConfigError("several channels need `{channel}` in the name of the columns", where=where)
+    names = [template.replace("{channel}", c) for c in channels] if several else [template]
+    for name in names:
+        if name not in frames.columns:
+            raise ConfigError(f"there is no column '{shown(name)}' in the frame table", where=where)
+    if rule.task == "multiclass":
+        values = _classes(frames.columns[names[0]], channels, frames, f"{where}, column {names[0]}")
+    else:
+        values = np.stack([_numbers(frames.columns[n], frames, f"{where}, column {n}") for n in names], axis=1)
+    return Truths(head_of(rule, channels), lambda rows: values[rows], (), where)
+
+
+def _numbers(values: Array, frames: Frames, where: str) -> Array:
+    if values.dtype.kind not in "biuf":
+        bad = next((k for k, v in enumerate(values) if not _is_number(v)), 0)
+        raise SuiteError(f"'{shown(values[bad])}' is not a number", where=f"{where}, frame {shown(frames.ids[bad])}")
+    return values.astype(np.float64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _classes(values: Array, channels: tuple[str, ...], frames: Frames, where: str) -> Array:
+    """(F,) positions in `channels`, -1 where nobody labelled the frame."""
+    if values.dtype.kind in "biuf":
+        known = np.isfinite(values.astype(np.float64))
+        return np.where(known, np.nan_to_num(values.astype(np.float64)), -1).astype(np.int64)
+    position = {name: k for k, name in enumerate(channels)} | {"": -1}
+    for k, value in enumerate(values):
+        if str(value) not in position:
+            raise SuiteError(
+                f"'{shown(value)}' is not one of the channels", where=f"{where}, frame {shown(frames.ids[k])}"
+            )
+    return np.array([position[str(v)] for v in values])
+
+
+def _table(rule: HeadRule, frames: Frames, path: Path, text: str, frame_id: str, where: str) -> Truths:
+    table = read_table(path, {frame_id})
+    if frame_id not in table:
+        raise SuiteError(f"there is no column '{frame_id}'", where=str(path))
+    columns = tuple(name for name in table if name != frame_id)
+    channels = rule.channels or columns
+    for name in channels:
+        if name not in table:
+            raise SuiteError(f"there is no column '{shown(name)}'", where=str(path), mend="mend `channels`, or the table")
+        if not NAME.fullmatch(name):
+            raise SuiteError(f"'{shown(name)}' is not a channel name", where=str(path))
+    rows = _rows_of(table[frame_id], frames, str(path))
+    values = np.stack([_numbers(table[name][rows], frames, f"{path}, column {name}") for name in channels], axis=1)
+    return Truths(head_of(rule, channels), lambda at: values[at], (text,), where)
+
+
+def _rows_of(ids: Array, frames: Frames, where: str) -> Array:
+    """Row of each frame in a table keyed by frame id. Raises SuiteError for ids that are missing or stand twice."""
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        twice = ordered[1:][ordered[1:] == ordered[:-1]][0]
+        raise SuiteError(f"frame {shown(twice)} stands twice", where=where)
+    at = np.searchsorted(ordered, frames.ids)
+    missing = (at == len(ordered)) | (ordered[np.minimum(at, len(ordered) - 1)] != frames.ids)
+    if missing.any():
+        raise SuiteError(
+            f"no truth for {missing.sum()} of {len(missing)} frames, the first is {shown(frames.ids[missing][0])}",
+            where=where,
+        )
+    return order[at]
+
+
+def _array_reader(rule: HeadRule, frames: Frames, path: Path, where: str) -> Callable[[Array], Array]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            values, ids = arrays[str(rule.truth.key)], arrays[str(rule.truth.rows)]
+    except KeyError as error:
+        raise SuiteError(f"there is no array {error}", where=f"{where}, file {path.name}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise SuiteError(f"the arrays cannot be read: {shown(error)}", where=str(path)) from error
+    if ids.ndim != 1 or len(ids) != len(values):
+        raise SuiteError(f"{len(values)} truths for {len(ids)} row ids", where=f"{where}, file {path.name}")
+    rows = _rows_of(ids.astype(str), frames, str(path))
+    return lambda at: values[rows[at]]
+
+
+def _box_reader(rule: HeadRule, frames: Frames, path: Path, frame_id: str) -> Callable[[Array], BoxTruth]:
+    given = rule.truth
+    assert given.class_ is not None and given.box is not None
+    table = read_table(path, {frame_id, given.class_})
+    for name in (frame_id, given.class_, *given.box, *([given.ignore] if given.ignore else [])):
+        if name not in table:
+            raise SuiteError(f"there is no column '{shown(name)}'", where=str(path))
+    position = {name: k for k, name in enumerate(frames.ids.tolist())}
+    frame = np.array([position.get(name, -1) for name in table[frame_id].tolist()], dtype=np.int64)
+    kept = np.flatnonzero(frame >= 0)
+    kept = kept[np.argsort(frame[kept], kind="stable")]
+    frame = frame[kept]
+    channel = {name: k for k, name in enumerate(rule.channels or ())}
+    label = np.array([channel.get(name, -1) for name in table[given.class_][kept].tolist()], dtype=np.int64)
+    corners = np.stack([_numbers(table[c], frames, f"{path}, column {c}") for c in given.box], axis=1)[kept]
+    ignored = _numbers(table[given.ignore], frames, f"{path}, column {given.ignore}")[kept] if given.ignore else None
+    ignore = np.zeros(len(kept), bool) if ignored is None else ignored == 1
+
+    def read(at: Array) -> BoxTruth:
+        low, high = np.searchsorted(frame, at, "left"), np.searchsorted(frame, at, "right")
+        chosen = np.concatenate([np.arange(0), *(np.arange(a, b) for a, b in zip(low, high, strict=True))])
+        within = np.repeat(np.arange(len(at)), high - low)
+        return BoxTruth(within, label[chosen], corners[chosen], ignore[chosen])
+
+    return read
+
+
+def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
+    """Raises SuiteError for a truth out of range, naming head, frame and value; answers the shape of one frame."""
+    head, value = truths.head, truths.read(rows)
+    if isinstance(value, BoxTruth):
+        bad = ~np.isfinite(value.corners).all(axis=1) | (value.corners[:, 2:] <= value.corners[:, :2]).any(axis=1)
+        if bad.any():
+            k = int(np.flatnonzero(bad)[0])
+            _refuse(truths, f"box {value.corners[k].tolist()} has no area", frames, rows[value.frame[k]])
+        return ()
+    number = value.astype(np.float64)
+    if head.task == "regression":
+        wrong = np.isinf(number)
+        allowed = "finite, or empty where nobody measured"
+    elif head.task in ("segmentation", "multiclass"):
+        wrong = (number < (-1 if head.task == "multiclass" else 0)) | (number >= len(head.channels))
+        wrong |= number != np.round(number)
+        allowed = f"0 to {len(head.channels) - 1}"
+    else:
+        wrong = ~((number == 0) | (number == 1) | np.isnan(number))
+        allowed = "0 or 1"
+    if head.ignore is not None and head.task != "multiclass":
+        wrong &= number != head.ignore
+        allowed += f", or {head.ignore} to ignore"
+    if wrong.any():
+        place = np.argwhere(wrong)[0]
+        _refuse(truths, f"truth {number[tuple(place)]:g} out of range ({allowed})", frames, rows[place[0]])
+    return value.shape[1:]
+
+
+def _refuse(truths: Truths, what: str, frames: Frames, row: int) -> None:
+    raise SuiteError(
+        what, where=f"{truths.where}, head {truths.head.name}, frame {shown(frames.ids[row])}", mend="mend the truth"
+    )

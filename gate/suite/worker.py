@@ -1,0 +1,82 @@
+"""The contracts in a process of their own: the engine is loaded while the networks run, off the critical path.
+
+Requests and answers are JSON over pipes, so that nothing is unpickled and a script needs no guard around its main part.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import GateError, SuiteError, shown
+from gate.suite.contract import ContractResult, check_predictions, warm
+from gate.suite.freeze import contracts
+
+Worker = subprocess.Popen[str]
+TIMEOUT_S = 600
+
+
+@contextmanager
+def contract_worker() -> Iterator[Worker]:
+    """A process that is loading the contract engine; it is gone when the block ends, however it ends."""
+    # A session of its own: Ctrl-C is for the main process, which then ends this one.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gate.suite.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def check_all(
+    worker: Worker, root: Path, predictions: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> tuple[ContractResult, ...]:
+    """Contracts of the suite's tables, then of each bundle's predictions, name -> summary table.
+
+    Raises SuiteError when the worker died or could not check.
+    """
+    request = {
+        "suite": str(root),
+        "predictions": {name: {k: v.tolist() for k, v in table.items()} for name, table in predictions.items()},
+    }
+    try:
+        answer, complaint = worker.communicate(json.dumps(request), timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise SuiteError("the data contracts took more than ten minutes", where=str(root)) from error
+    if worker.returncode or not answer:
+        last = (complaint.strip().splitlines() or ["no message"])[-1]
+        raise SuiteError(f"the data contracts could not be checked: {shown(last)}", where=str(root))
+    rows = json.loads(answer)
+    return tuple(ContractResult(**{**row, "failed": tuple(row["failed"])}) for row in rows)
+
+
+def main() -> None:
+    warm()
+    request = json.load(sys.stdin)
+    results = list(contracts(Path(request["suite"])))
+    for name, table in request["predictions"].items():
+        results += check_predictions({k: np.array(v) for k, v in table.items()}, name=name)
+    json.dump([asdict(r) for r in results], sys.stdout)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GateError as error:
+        sys.exit(str(error))

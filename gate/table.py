@@ -1,0 +1,183 @@
+"""Evidence of thousands of predictions on every cell of a suite, as a few arrays.
+
+The same algebra as `gate.evidence`, at the other size: a row of the table is the evidence of that series.
+Events are one sorted array of 64-bit keys with counts,
+
+    key = series (24 bits) | cell (22 bits) | label (1 bit) | code (16 bits)
+
+so merging shards, in any order, is one sort and one segmented sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import EvidenceError
+from gate.evidence import STEPS, Evidence, Moments, ScoredEvents, add_exact
+from gate.heads import Series
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_SERIES, _CELL, _LABEL = 39, 17, 16
+_MAX_CELLS, _MAX_SERIES = 1 << (_SERIES - _CELL), 1 << 24
+
+
+@dataclass(frozen=True)
+class EvidenceTable:
+    """series: rows, (S,). cells: number of cells C. keys, counts: (n,) int64 histogram entries, keys ascending.
+
+    names: M names of sums; moments: (S, C, M) int64, reals (`sum_...`) in steps of 2^-30.
+    """
+
+    series: tuple[Series, ...]
+    cells: int
+    keys: Ints
+    counts: Ints
+    names: tuple[str, ...]
+    moments: Ints
+
+    def __add__(self, other: EvidenceTable) -> EvidenceTable:
+        return merge([self, other])
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, EvidenceTable)
+            and (self.series, self.cells, self.names) == (other.series, other.cells, other.names)
+            and np.array_equal(self.keys, other.keys)
+            and np.array_equal(self.counts, other.counts)
+            and np.array_equal(self.moments, other.moments)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are compared, never hashed
+
+    def row(self, series: int, cell: int) -> Evidence:
+        """Evidence of one series on one cell."""
+        low = (series << _SERIES) | (cell << _CELL)
+        a, b = np.searchsorted(self.keys, [low, low + (1 << _CELL)])
+        keys = self.keys[a:b]
+        events = ScoredEvents(
+            tuple((keys & 0xFFFF).tolist()),
+            tuple(((keys >> _LABEL) & 1).astype(bool).tolist()),
+            tuple(self.counts[a:b].tolist()),
+        )
+        return Evidence(events, Moments(self.names, tuple(self.moments[series, cell].tolist())))
+
+    def sums(self, name: str) -> Floats:
+        """One named sum, (S, C) float64, reals in the unit of the head."""
+        values = self.moments[:, :, self.names.index(name)].astype(np.float64)
+        return values / STEPS if name.startswith("sum_") else values
+
+    def has(self, name: str) -> bool:
+        return name in self.names
+
+
+def empty(series: Sequence[Series], cells: int, names: Sequence[str] = ()) -> EvidenceTable:
+    """The zero of `+` for these rows and cells. Raises EvidenceError beyond 16 M rows or 4 M cells."""
+    if cells > _MAX_CELLS or len(series) > _MAX_SERIES:
+        raise EvidenceError(f"{len(series)} rows x {cells} cells are too many for one table")
+    none = np.zeros(0, np.int64)
+    moments = np.zeros((len(series), cells, len(names)), np.int64)
+    return EvidenceTable(tuple(series), cells, none, none, tuple(names), moments)
+
+
+def histogram(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDArray[np.uint16]) -> tuple[Ints, Ints]:
+    """(keys, counts) of flat events; all arguments have one entry an event."""
+    keys = (series.astype(np.int64) << _SERIES) | (cell.astype(np.int64) << _CELL)
+    keys |= positive.astype(np.int64) << _LABEL
+    keys |= codes
+    unique, counts = np.unique(keys, return_counts=True)
+    return unique, counts.astype(np.int64)
+
+
+def merge(tables: Iterable[EvidenceTable]) -> EvidenceTable:
+    """Sum of tables over the same rows, cells and sums. Raises EvidenceError when these differ."""
+    parts = list(tables)
+    first = parts[0]
+    moments = first.moments
+    for part in parts[1:]:
+        if (part.series, part.cells, part.names) != (first.series, first.cells, first.names):
+            raise EvidenceError("evidence of different heads or suites cannot be added")
+        moments = add_exact(moments, part.moments)
+    keys, counts = _sum_equal_keys(
+        np.concatenate([p.keys for p in parts]), np.concatenate([p.counts for p in parts])
+    )
+    return EvidenceTable(first.series, first.cells, keys, counts, first.names, moments)
+
+
+def _sum_equal_keys(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    if not keys.size:
+        return keys, counts
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], counts[order]
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    return keys[starts], np.add.reduceat(counts, starts)
+
+
+def stack(tables: Sequence[EvidenceTable]) -> EvidenceTable:
+    """Tables of different heads over the same cells as one; a sum that a head does not have is zero there."""
+    names = tuple(sorted({name for table in tables for name in table.names}))
+    series = tuple(row for table in tables for row in table.series)
+    cells = tables[0].cells if tables else 0
+    keys, moments, offset = [], np.zeros((len(series), cells, len(names)), np.int64), 0
+    for table in tables:
+        keys.append(table.keys + (offset << _SERIES))
+        columns = [names.index(name) for name in table.names]
+        moments[offset : offset + len(table.series), :, columns] = table.moments
+        offset += len(table.series)
+    none = np.zeros(0, np.int64)
+    return EvidenceTable(
+        series,
+        cells,
+        np.concatenate([none, *keys]),
+        np.concatenate([none, *(t.counts for t in tables)]),
+        names,
+        moments,
+    )
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Histogram entries ordered by (series, score descending): the order in which curves are read.
+
+    series, cell, code, count: (n,) int64; positive: (n,) bool. Missed positives come last in their series.
+    """
+
+    rows: int
+    series: Ints
+    cell: Ints
+    code: Ints
+    positive: NDArray[np.bool_]
+    count: Ints
+
+
+def by_score(table: EvidenceTable) -> Entries:
+    """The table's entries in curve order; sorted once, then filtered for every slice."""
+    series, code = table.keys >> _SERIES, table.keys & 0xFFFF
+    order = np.argsort((series << 16) | (0xFFFF - code), kind="stable")
+    keys = table.keys[order]
+    return Entries(
+        len(table.series),
+        series[order],
+        (keys >> _CELL) & (_MAX_CELLS - 1),
+        code[order],
+        ((keys >> _LABEL) & 1).astype(bool),
+        table.counts[order],
+    )
+
+
+def entries_of(entries: Entries, rows: Ints) -> Entries:
+    """Entries of the chosen series only, renumbered 0, 1, … in the order of `rows`; curve order is kept."""
+    position = np.full(entries.rows, -1)
+    position[rows] = np.arange(len(rows))
+    series = position[entries.series]
+    kept = np.flatnonzero(series >= 0)
+    if (np.diff(rows) < 0).any():
+        kept = kept[np.argsort(series[kept], kind="stable")]
+    return Entries(
+        len(rows), series[kept], entries.cell[kept], entries.code[kept], entries.positive[kept], entries.count[kept]
+    )

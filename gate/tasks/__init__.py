@@ -1,0 +1,37 @@
+"""The kinds of head, one file each: what an event is, how it is reduced to evidence, what a reviewer sees."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gate.heads import Head, TaskKind
+from gate.table import EvidenceTable
+from gate.tasks import binary, detection, multiclass, multilabel, occupancy, regression, segmentation
+from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields
+
+__all__ = ["TASKS", "Array", "Batch", "Boxes", "Drawing", "Outputs", "Task", "Yields", "task_of"]
+
+
+class Task(Protocol):
+    """What the file of each kind offers."""
+
+    def yields(self, head: Head) -> Yields: ...
+    def shape(self, head: Head, truth: Array) -> tuple[int, ...] | None: ...
+    def scores(self, outputs: Outputs, head: Head) -> Array: ...
+    def reduce(self, batch: Batch, head: Head) -> EvidenceTable: ...
+    def picture(self, batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing: ...
+
+
+TASKS: dict[TaskKind, Task] = {
+    "binary": binary,
+    "multilabel": multilabel,
+    "multiclass": multiclass,
+    "segmentation": segmentation,
+    "occupancy": occupancy,
+    "regression": regression,
+    "detection": detection,
+}
+
+
+def task_of(head: Head) -> Task:
+    return TASKS[head.task]

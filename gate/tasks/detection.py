@@ -1,0 +1,139 @@
+"""Boxes of several classes, from a CenterNet-style heat map or ready-made.
+
+Event: one detection, or one truth box that nothing hit. Score: the detection's logit. Missed: a truth box without a
+detection, a positive without a score. Ignored: detections absorbed by an ignore region (overlap over their own area).
+No truth in a frame: its detections are false alarms. No detection: its truths are missed. Neither: a clip with zero
+events, which still counts as a frame that was looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gate.errors import BundleError
+from gate.heads import Decoder, Head
+from gate.lattice import MISSED, encode, probability, scores_to_logits
+from gate.matching import match
+from gate.table import EvidenceTable, histogram
+from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, summed
+
+
+def yields(head: Head) -> Yields:
+    return Yields(("frames",), frozenset({"curve", "tp", "fp", "fn"}), thresholded=True, coupled=True)
+
+
+def shape(head: Head, truth: Array | Boxes) -> tuple[int, ...] | None:
+    """Any number of places: what must fit is checked by `scores`."""
+    return None
+
+
+def scores(outputs: Outputs, head: Head) -> Array:
+    """(B, K, ...): heat map (B, K, H, W), or class scores of ready-made boxes (B, K, N)."""
+    if head.decoder.kind == "centernet":
+        heat, box = outputs["heat"], outputs["box"]
+        if heat.ndim != 4 or heat.shape[1] != len(head.channels) or box.shape[1:] != (4, *heat.shape[2:]):
+            raise BundleError(
+                f"heat of shape {heat.shape[1:]} and boxes of shape {box.shape[1:]} a frame; expected "
+                f"({len(head.channels)}, H, W) and (4, H, W)",
+                where=head.name,
+            )
+        return heat
+    box, score = outputs["box"], outputs["score"]
+    rows = score[..., None] if score.ndim == 2 else score
+    if box.ndim != 3 or box.shape[2] != 4 or rows.shape != (*box.shape[:2], len(head.channels)):
+        raise BundleError(
+            f"boxes of shape {box.shape[1:]} and scores of shape {score.shape[1:]} a frame; expected (N, 4) and "
+            f"(N, {len(head.channels)})",
+            where=head.name,
+        )
+    return np.moveaxis(rows, 2, 1)
+
+
+def decode(outputs: Outputs, head: Head) -> Iterator[tuple[Array, Array, Array]]:
+    """For each frame (label (n,), logit (n,), corners (n, 4)) of its detections, best first, at most `top`."""
+    decoder = head.decoder
+    logits = scores_to_logits(scores(outputs, head), head.score)
+    with np.errstate(over="ignore"):
+        said = 1.0 / (1.0 + np.exp(-logits.astype(np.float64))) > decoder.floor
+    if decoder.kind == "centernet":
+        said &= _peaks(logits, decoder.peak)
+    boxes = outputs["box"] if decoder.kind == "centernet" else np.moveaxis(outputs["box"], 2, 1)
+    for frame in range(len(logits)):
+        label, *place = np.nonzero(said[frame])
+        logit = logits[frame][said[frame]]
+        best = np.argsort(-logit, kind="stable")[: decoder.top]
+        corners = boxes[frame][(slice(None), *(p[best] for p in place))].T.astype(np.float64)
+        yield label[best], logit[best], _corners(corners, decoder)
+
+
+def _peaks(heat: Array, size: int) -> Array:
+    """Where a cell is the greatest of its `size` x `size` neighbourhood; (B, K, H, W) bool."""
+    reach = size // 2
+    padded = np.pad(heat, ((0, 0), (0, 0), (reach, reach), (reach, reach)), constant_values=-np.inf)
+    height, width = heat.shape[2:]
+    greatest = heat.copy()
+    for dy in range(size):
+        for dx in range(size):
+            np.maximum(greatest, padded[:, :, dy : dy + height, dx : dx + width], out=greatest)
+    return heat == greatest
+
+
+def _corners(box: Array, decoder: Decoder) -> Array:
+    if decoder.boxes == "corners":
+        return box
+    low = box[:, :2] if decoder.boxes == "xywh" else box[:, :2] - box[:, 2:] / 2
+    return np.concatenate([low, low + box[:, 2:]], axis=1)
+
+
+def reduce(batch: Batch, head: Head) -> EvidenceTable:
+    """Histogram of score x hit for each class and IoU level, with missed truths; truth is Boxes."""
+    truth = batch.boxes
+    series, cell, positive, codes = [], [], [], []
+    for frame, (label, logit, corners) in enumerate(decode(batch.outputs, head)):
+        code = encode(logit)
+        here = truth.frame == frame
+        for row, channel in enumerate(head.judged):
+            mine, wanted = label == channel, here & (truth.label == channel)
+            for k, level in enumerate(head.levels):
+                found, missed = match(
+                    logit[mine].astype(np.float64),
+                    corners[mine],
+                    truth.corners[wanted],
+                    truth.ignore[wanted],
+                    level,
+                )
+                counted = found != -2
+                n = int(counted.sum()) + len(missed)
+                series.append(np.full(n, row * len(head.levels) + k))
+                cell.append(np.full(n, batch.cell[frame]))
+                positive.append(np.r_[found[counted] >= 0, np.ones(len(missed), bool)])
+                codes.append(np.r_[code[mine][counted], np.full(len(missed), MISSED, np.uint16)])
+    if series:
+        keys, counts = histogram(
+            np.concatenate(series), np.concatenate(cell), np.concatenate(positive), np.concatenate(codes)
+        )
+    else:
+        keys = counts = np.zeros(0, np.int64)
+    frames = np.ones((batch.size, len(head.judged) * len(head.levels)), np.int64)
+    return summed(head, batch, {"frames": frames}, keys, counts)
+
+
+def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
+    """Hits, false alarms, missed and ignored boxes of one class in the first frame, at the first IoU level."""
+    label, logit, corners = next(decode(batch.outputs, head))
+    mine = (label == channel) & (logit >= (-np.inf if threshold is None else threshold))
+    truth: Boxes = batch.boxes
+    wanted = (truth.frame == 0) & (truth.label == channel)
+    boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
+    found, missed = match(logit[mine].astype(np.float64), corners[mine], boxes, ignore, head.levels[0])
+    drawn = [(*map(float, boxes[k]), "ignored", "") for k in np.flatnonzero(ignore)]
+    drawn += [(*map(float, boxes[k]), "truth", "") for k in found[found >= 0]]
+    drawn += [(*map(float, boxes[k]), "missed", "missed") for k in missed]
+    share = probability(encode(logit[mine]))
+    for box, hit, p in zip(corners[mine], found, share, strict=True):
+        kind = "hit" if hit >= 0 else "ignored" if hit == -2 else "false"
+        drawn.append((*map(float, box), kind, f"{p:.2f}"))
+    facts = f"{(found >= 0).sum()} hits, {(found == -1).sum()} false alarms, {len(missed)} missed"
+    return Drawing((facts,), tuple(drawn))

@@ -1,0 +1,41 @@
+"""Labels that may hold together: any number of channels is true in a frame.
+
+Event: one channel of one frame. Score: its logit. Missed: nothing, every event has a score. Ignored: a truth that is
+absent (an empty cell of the table).
+No truth: the event counts for nobody. No prediction: a missing frame, hence broken. Neither: nothing to count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gate.heads import Head
+from gate.lattice import scores_to_logits
+from gate.table import EvidenceTable
+from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table, yes_or_no
+
+
+def yields(head: Head) -> Yields:
+    return SCORED
+
+
+def shape(head: Head, truth: Array) -> tuple[int, ...]:
+    """What one frame of the output must be: one score a channel."""
+    return (len(head.channels),)
+
+
+def scores(outputs: Outputs, head: Head) -> Array:
+    """(B, K): the head's raw output."""
+    return channels_first(outputs[""], head, 0)
+
+
+def reduce(batch: Batch, head: Head) -> EvidenceTable:
+    """Histogram of score x label for each channel; truth is (B, K) float, NaN where it does not count."""
+    truth = batch.raster
+    return scored_table(head, batch, scores(batch.outputs, head), truth, ~np.isnan(truth))
+
+
+def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
+    """Truth and probability of one channel in the first frame, as text."""
+    logit = scores_to_logits(scores(batch.outputs, head), head.score)[0, channel]
+    return yes_or_no(float(logit), float(batch.raster[0, channel]), threshold)
