@@ -1,8 +1,9 @@
 """Operating points of all predictions at once, chosen on the calibration clips.
 
 The default rule (method A11.1): of all thresholds whose F is within `NEAR` of the best, the one nearest the middle of
-their range, in logit. With hysteresis: the incumbent's threshold stays as long as it is one of them. The argmax itself
-jumps between retrainings; the middle does not, and loses less on new clips.
+their range, in logit. With hysteresis: the incumbent's threshold stays as long as it lies in that range. F is jagged on
+few clips, so whatever lies between two near-optimal thresholds is taken to be one. The argmax itself jumps between
+retrainings; the middle does not, and loses less on new clips.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def calibrate(
         threshold: float | None = None
         if not positives or chosen[row] < 0:
             status, threshold = "no_positives", shipped
-        elif shipped is not None and (fixed or _f_at(curve, f, row, shipped) >= best[row] - NEAR):
+        elif shipped is not None and (fixed or logit[low[row]] <= shipped <= logit[high[row]]):
             status, threshold = "kept", shipped
         else:
             status = "calibrated" if positives >= ENOUGH_POSITIVES else "threshold_weak"
@@ -156,9 +157,3 @@ def _counts_at(curve: Curves, row: int, threshold: float | None) -> tuple[int, i
     part = curve.of(row)
     accepted = int((curve.code[part] >= int(encode(threshold))).sum())
     return (int(curve.tp[part][accepted - 1]), int(curve.fp[part][accepted - 1])) if accepted else (0, 0)
-
-
-def _f_at(curve: Curves, f: NDArray[np.float64], row: int, threshold: float) -> float:
-    part = curve.of(row)
-    accepted = int((curve.code[part] >= int(encode(threshold))).sum())
-    return float(f[part][accepted - 1]) if accepted else 0.0

@@ -216,7 +216,9 @@ def _cell(
                 rule.tier == "supporting" and c.slice[i] == 0 and (c.delta[i] <= -j.margin[i] or j.p_raw[i] <= 0.01)
             )
         reason = _reason(j, i, verdict, name, head.unit, needed)
-    shown = verdict != "broken"
+    # What could not be measured has no value; only where the candidate alone lost it is the incumbent's told.
+    lost = verdict == "not-measurable" and c.clips[i] >= MIN_CLIPS and np.isfinite(c.incumbent[i])
+    shown = verdict not in ("broken", "not-measurable")
     sign = -1.0 if what.lower_is_better else 1.0
     points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
     thresholds = [None if p is None or not what.at_threshold else p.threshold for p in points]
@@ -240,10 +242,10 @@ def _cell(
         clips=int(c.clips[i]),
         frames=int(c.frames[i]),
         positives=int(c.positives[i]),
-        incumbent=_number(c.incumbent[i]) if shown else None,
+        incumbent=_number(c.incumbent[i]) if shown or lost else None,
         candidate=_number(c.candidate[i]) if shown else None,
         delta=delta,
-        delta_worse=None if delta is None else sign * delta,
+        delta_worse=None if delta is None else sign * delta + 0.0,
         ci_low=None if delta is None or half is None else delta - half,
         ci_high=None if delta is None or half is None else delta + half,
         p_adjusted=_number(j.p[i]),
@@ -380,7 +382,7 @@ def _group_cell(j: _Judged, i: int, group: str, name: str, size: int, policy: Po
         incumbent=_number(c.incumbent[i]),
         candidate=_number(c.candidate[i]),
         delta=delta,
-        delta_worse=None if delta is None else sign * delta,
+        delta_worse=None if delta is None else sign * delta + 0.0,
         ci_low=None if delta is None or half is None else delta - half,
         ci_high=None if delta is None or half is None else delta + half,
         p_adjusted=_number(j.p[i]),

@@ -45,21 +45,16 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
     unsafe content and BundleError when names, shapes or number of inputs or outputs differ from the manifest.
     """
     assert network.program is not None
-    data = scanned(network.program)
+    where = str(network.program)
+    exported = _exported(network)
     import torch
     from torch.utils import _pytree
 
-    where = str(network.program)
-    try:
-        exported = torch.export.load(io.BytesIO(data))
-        module = exported.module()
-    except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
-        raise BundleError(
-            f"the program cannot be loaded: {_first_line(error)}", where=where, mend="export it anew with torch.export.save"
-        ) from error
+    module = exported.module()
     _check_inputs(exported, network, shapes, where)
     order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every tensor twice
 
     def forward(inputs: Mapping[str, Array]) -> dict[str, tuple[Array, str]]:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in order]
@@ -75,6 +70,24 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
         }
 
     return forward
+
+
+def _exported(network: Network) -> Any:
+    assert network.program is not None
+    data = scanned(network.program)
+    # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine:
+    # measured four times slower. Read once, when the thread library is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    try:
+        return torch.export.load(io.BytesIO(data))
+    except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
+        raise BundleError(
+            f"the program cannot be loaded: {_first_line(error)}",
+            where=str(network.program),
+            mend="export it anew with torch.export.save",
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -145,6 +158,19 @@ def _to_numpy(tensor: Any, head: str, frames: int, where: str) -> Array:
     return tensor.detach().to("cpu", torch.float32).numpy()
 
 
-def threads() -> int:
-    """Cores that a forward pass may use."""
-    return os.cpu_count() or 1
+def describe(network: Network) -> tuple[int, list[tuple[str, str, str]]]:
+    """(parameters, rows of head, shape of a frame and type) of a program, read without running it.
+
+    Raises RefusedError and BundleError as `load_program` does.
+    """
+    assert network.program is not None
+    exported = _exported(network)
+    values = [node.meta["val"] for node in exported.graph.find_nodes(op="output")[0].args[0] if hasattr(node, "meta")]
+    from torch.utils import _pytree
+
+    result = _pytree.tree_unflatten(values, exported.call_spec.out_spec)
+    rows = [
+        (head, _shape(tuple(d if isinstance(d, int) else None for d in t.shape[1:])), str(t.dtype).removeprefix("torch."))
+        for head, t in _named(result, network.heads, str(network.program)).items()
+    ]
+    return sum(t.numel() for t in exported.state_dict.values()), rows

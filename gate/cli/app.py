@@ -1,0 +1,264 @@
+"""All commands. Each parses, calls one function of the library, renders, and ends with the decision's exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from gate.cli import paths
+from gate.cli.progress import progress_bar
+from gate.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from gate.pipeline import Result
+
+HELP = """Decides whether a new release of a multi-task vision stack may ship.
+
+Exit codes: 0 GO, 1 NO-GO, 2 usage or configuration, 3 INCONCLUSIVE, 4 broken or refused input."""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+suite_app = typer.Typer(help="The exam: freeze it, check it, look at it.", no_args_is_help=True)
+bundle_app = typer.Typer(help="The examined: lock it, check it, look at it.", no_args_is_help=True)
+app.add_typer(suite_app, name="suite")
+app.add_typer(bundle_app, name="bundle")
+
+SuiteOption = Annotated[Path | None, typer.Option("--suite", help="Folder of the suite; the only one in suites/.")]
+PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file; policy.toml here, or in the suite.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the reports; reports/CANDIDATE.")]
+ThresholdsOption = Annotated[Path, typer.Option("--thresholds", help="Folder of released operating points.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json instead of the table.")]
+
+
+def main() -> NoReturn:
+    """Entry point; every way out has its exit code."""
+    try:
+        app()
+    except GateError as error:
+        typer.echo(f"gate: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("GATE_TRACEBACK"):
+            raise
+        typer.echo(
+            f"gate: internal error: {type(error).__name__}: {error}\n"
+            "  to mend: this is a fault of gate; run again with GATE_TRACEBACK=1 and report what it prints",
+            err=True,
+        )
+        sys.exit(4)
+    sys.exit(0)
+
+
+@app.command()
+def demo(out: OutOption = None, json: JsonOption = False) -> None:
+    """The main job on the embedded suite: two bundles, one with a damaged head."""
+    exam = paths.embedded_suite()
+    folder = out or Path("reports/demo")
+    typer.echo(
+        "Comparing two releases of a small synthetic two-camera stack on the embedded suite.\n"
+        "The candidate's top-down head `front.drivable` was damaged on purpose; nothing else changed.",
+        err=True,
+    )
+    bundles = exam / "bundles"
+    code = _compare(bundles / "incumbent", bundles / "damaged", exam, exam / "policy.toml", folder, Path("thresholds"), json)
+    typer.echo(f"`gate compare` would have ended with exit code {code}; a demo ends with 0.", err=True)
+
+
+@app.command()
+def compare(
+    incumbent: Annotated[Path | None, typer.Argument(help="Bundle that ships now.", show_default=False)] = None,
+    candidate: Annotated[Path | None, typer.Argument(help="Bundle under test.", show_default=False)] = None,
+    incumbent_option: Annotated[Path | None, typer.Option("--incumbent", "--baseline", hidden=True)] = None,
+    candidate_option: Annotated[Path | None, typer.Option("--candidate", hidden=True)] = None,
+    suite: SuiteOption = None,
+    policy: PolicyOption = None,
+    out: OutOption = None,
+    thresholds: ThresholdsOption = Path("thresholds"),
+    engine: Annotated[str, typer.Option(help="local")] = "local",
+    device: Annotated[str, typer.Option(help="cpu")] = "cpu",
+    json: JsonOption = False,
+) -> None:
+    """May CANDIDATE replace INCUMBENT? Writes report.html, verdict.json, junit.xml, summary.md."""
+    given = [p for p in (incumbent_option, incumbent, candidate, candidate_option) if p is not None]
+    if len(given) != 2:
+        raise UsageError("compare needs two bundles", mend="gate compare INCUMBENT CANDIDATE")
+    for name, value, able in (("--engine", engine, "local"), ("--device", device, "cpu")):
+        if value != able:
+            raise UsageError(f"{name} {value} is not in this version", mend=f"use {name} {able}")
+    exam = paths.suite_folder(suite)
+    raise typer.Exit(_compare(given[0], given[1], exam, paths.policy_file(policy, exam), out, thresholds, json))
+
+
+def _compare(
+    incumbent: Path, candidate: Path, exam: Path, policy: Path, out: Path | None, thresholds: Path, json: bool
+) -> int:
+    from gate.pipeline import compare_bundles
+
+    folder = out or Path("reports") / candidate.resolve().name
+    paths.writable(folder)
+    with progress_bar() as progress:
+        result = compare_bundles(
+            incumbent, candidate, suite=exam, policy=policy, thresholds=thresholds, progress=progress
+        )
+    _render(result, folder, json)
+    return result.decision.exit_code
+
+
+def _render(result: Result, folder: Path, json: bool) -> None:
+    from rich.console import Console
+
+    from gate.atomic import write_text
+    from gate.calibrate import render, thresholds_path
+    from gate.report import print_decision, write_reports
+
+    decision = result.decision
+    for who, points in ((decision.incumbent, result.points_incumbent), (decision.candidate, result.points_candidate)):
+        path = thresholds_path(folder / "thresholds", decision.suite.name, who.name, who.version)
+        write_text(path, render(points, suite=decision.suite.digest, bundle=who.digest))
+    written = write_reports(
+        decision,
+        result.curves,
+        folder,
+        time=paths.now(),
+        title=f"{decision.candidate.name} {decision.candidate.version}",
+        command=shlex.join(["gate", *sys.argv[1:]]),
+    )
+    try:
+        if json:
+            typer.echo(written["verdict.json"].read_text(encoding="utf-8"), nl=False)
+        else:
+            print_decision(decision, Console())
+            typer.echo(f"report: {written['report.html']}")
+    except BrokenPipeError:
+        # The reader went away; what was decided stays decided, and is on disk.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+@app.command()
+def run(bundle: Path, suite: SuiteOption = None, out: Annotated[Path | None, typer.Option("--out")] = None) -> None:
+    """Run one bundle over the suite and write its evidence."""
+    from gate.bundle import read_bundle
+    from gate.run import run as run_bundle
+    from gate.run.files import write_evidence
+    from gate.suite import read_suite
+
+    exam, made = read_suite(paths.suite_folder(suite)), read_bundle(bundle)
+    folder = out or Path("reports") / bundle.resolve().name
+    paths.writable(folder)
+    with progress_bar() as progress:
+        answers = run_bundle(made, exam, progress=lambda done, of: progress("run", done, of))
+    write_evidence(folder / "evidence.safetensors", answers, suite=exam.digest, bundle=made.digest)
+    faults = answers.faults()
+    typer.echo(f"{len(exam.predictions):,} predictions on {len(exam.frames.ids):,} frames, {len(faults):,} broken")
+    for head in answers.missing:
+        typer.echo(f"  {head}: the bundle has no such head")
+    for prediction, why in sorted(faults.items()):
+        typer.echo(f"  {prediction}: {why}")
+    typer.echo(f"evidence: {folder / 'evidence.safetensors'}")
+    raise typer.Exit(4 if faults or answers.missing else 0)
+
+
+@app.command()
+def calibrate(
+    bundle: Path, suite: SuiteOption = None, policy: PolicyOption = None, thresholds: ThresholdsOption = Path("thresholds")
+) -> None:
+    """Choose the operating points of one bundle and write thresholds/SUITE/BUNDLE-VERSION.toml."""
+    from collections import Counter
+
+    from gate.calibrate import write_thresholds
+    from gate.pipeline import calibrate_bundle
+
+    folder = paths.suite_folder(suite)
+    paths.writable(thresholds)
+    with progress_bar() as progress:
+        path, exam, made, points = calibrate_bundle(
+            bundle, suite=folder, policy=paths.policy_file(policy, folder), thresholds=thresholds, progress=progress
+        )
+    write_thresholds(path, points, suite=exam.digest, bundle=made.digest)
+    for status, count in sorted(Counter(p.status for p in points).items()):
+        typer.echo(f"{count:6,} {status}")
+    typer.echo(f"thresholds: {path}")
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder of the repository.")] = Path()) -> None:
+    """Scaffold suites/ thresholds/ reports/ policy.toml release.toml; what is there already is kept."""
+    from gate.cli.scaffold import scaffold
+
+    for path, made in scaffold(folder):
+        typer.echo(f"{'made' if made else 'kept'} {path}")
+
+
+@suite_app.command("freeze")
+def suite_freeze(folder: Path) -> None:
+    """Check all data of a suite and write suite.lock."""
+    from gate.suite import open_suite
+    from gate.suite.freeze import freeze
+
+    suite = open_suite(folder)
+    with progress_bar() as progress:
+        results = freeze(suite, lambda done, of: progress("check", done, of))
+    for warning in (r for r in results if not r.success):
+        typer.echo(f"warning: {warning.expectation}: {warning.observed} ({warning.where})", err=True)
+    typer.echo(f"{suite.name} {suite.version}: {len(results)} contracts hold, {len(suite.lock.files):,} files locked")
+    typer.echo(suite.digest)
+
+
+@suite_app.command("check")
+def suite_check(folder: Path) -> None:
+    """Verify suite.lock and every contract of the data."""
+    from gate.suite import read_suite
+    from gate.suite.freeze import check_data
+
+    suite = read_suite(folder)
+    with progress_bar() as progress:
+        results = check_data(suite, lambda done, of: progress("check", done, of))
+    typer.echo(f"{suite.name} {suite.version}: as frozen, {len(results)} contracts hold")
+    typer.echo(suite.digest)
+
+
+@suite_app.command("show")
+def suite_show(folder: Path) -> None:
+    """Splits, slices and heads of a suite."""
+    from gate.cli.show import show_suite
+    from gate.suite import open_suite
+
+    show_suite(open_suite(folder))
+
+
+@bundle_app.command("lock")
+def bundle_lock(folder: Path) -> None:
+    """Write bundle.lock; its digest is the bundle id."""
+    from gate.bundle import lock_bundle, read_bundle
+
+    if not (folder / "bundle.lock").is_file():
+        read_bundle(folder)
+    lock = lock_bundle(folder)
+    typer.echo(f"{lock.name} {lock.version}: {len(lock.files)} files locked")
+    typer.echo(lock.digest)
+
+
+@bundle_app.command("check")
+def bundle_check(folder: Path) -> None:
+    """Verify bundle.lock and that every program is safe to load."""
+    from gate.bundle import read_bundle, scanned
+
+    bundle = read_bundle(folder)
+    for network in bundle.networks:
+        if network.program is not None:
+            scanned(network.program)
+    typer.echo(f"{bundle.name} {bundle.version}: {'as locked' if bundle.locked else 'not locked'}, programs are plain")
+    typer.echo(bundle.digest)
+
+
+@bundle_app.command("show")
+def bundle_show(folder: Path) -> None:
+    """Networks, heads, shapes, parameters and digests of a bundle."""
+    from gate.bundle import read_bundle
+    from gate.cli.show import show_bundle
+
+    show_bundle(read_bundle(folder))

@@ -1,0 +1,59 @@
+"""Where things are when the command line does not say."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gate.errors import UsageError
+
+
+def suite_folder(given: Path | None) -> Path:
+    """The suite named, or the only one in suites/. Raises UsageError when that is not one."""
+    if given is not None:
+        return given
+    found = sorted(p.parent for p in Path("suites").glob("*/suite.toml"))
+    if len(found) == 1:
+        return found[0]
+    what = f"there are {len(found)} suites in suites/" if found else "there is no suite in suites/"
+    raise UsageError(what, mend="name one: --suite DIR")
+
+
+def policy_file(given: Path | None, suite: Path) -> Path:
+    """The policy named, or policy.toml here, or beside the suite. Raises UsageError when there is none."""
+    if given is not None:
+        return given
+    for path in (Path("policy.toml"), suite / "policy.toml"):
+        if path.is_file():
+            return path
+    raise UsageError("there is no policy.toml, neither here nor in the suite", mend="name one: --policy FILE")
+
+
+def embedded_suite() -> Path:
+    """The suite that ships with gate: inside an installed package, or in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    for path in (package / "embedded" / "mini", package.parent / "suites" / "mini"):
+        if (path / "suite.toml").is_file():
+            return path
+    raise UsageError("the embedded suite is not installed", mend="install gate from its wheel or source tree")
+
+
+def writable(folder: Path) -> None:
+    """Make `folder`, now rather than after the work. Raises UsageError when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".gate-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"nothing can be written there: {error.strerror}", where=str(folder), mend="choose another folder with --out"
+        ) from error
+
+
+def now() -> str:
+    """Time for reports, UTC; SOURCE_DATE_EPOCH stands in for the clock where builds must repeat."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds")

@@ -1,0 +1,62 @@
+"""Progress on stderr: a bar with rate and time left on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[str, int, int], None]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A function (stage, frames just done, frames in all) that shows how far the work is."""
+    try:
+        if sys.stderr.isatty():
+            yield from _bar()
+        else:
+            yield _lines()
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        raise
+
+
+def _bar() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f} frames/s" if task.speed else "")
+
+    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.advance(tasks[stage], done)
+
+        yield advance
+
+
+def _lines() -> Progress:
+    done_of: dict[str, int] = {}
+    since: dict[str, float] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        before = done_of.get(stage, 0)
+        since.setdefault(stage, time.monotonic())
+        now = done_of[stage] = before + done
+        # A line every tenth: enough for a log, and no more.
+        if now * 10 // total > before * 10 // total:
+            spent = time.monotonic() - since[stage]
+            rate = now / spent if spent else 0.0
+            left = f", {(total - now) / rate:.0f} s left" if rate and now < total else ""
+            print(f"{stage}: {now:,} of {total:,} frames{left}", file=sys.stderr)
+
+    return advance

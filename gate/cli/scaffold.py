@@ -1,0 +1,50 @@
+"""`gate init`: the layout of a repository that uses gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gate.atomic import write_text
+
+POLICY = """\
+# How a candidate is judged. The last matching rule wins, key by key.
+alpha = 0.05            # P(blocking an equal candidate), family-wise over everything gated
+confidence = 0.95       # one-sided, for "non-inferior"
+resamples = 9999        # sign vectors; their seed comes from the digests
+min_effect = 0.005      # a smaller loss is never "proven"
+
+[[rules]]
+match = "*"             # shell globs over network.head[channel]; brackets are literal
+tier = "supporting"     # critical: must be proven non-inferior; advisory: only reported
+objective = "max f1"
+metrics = ["average_precision", "f1"]
+margin = 0.02           # the largest loss that is called "no worse", in the metric's unit
+"""
+
+RELEASE = """\
+# What this branch ships. A change of this file proposes a release.
+[release]
+bundle = "bundles/1.0.0"            # folder of the bundle
+digest = "sha256:..."               # as printed by `gate bundle lock`
+suite = "suites/NAME"
+policy = "policy.toml"
+"""
+
+FILES = {
+    "suites/.gitkeep": "",
+    "thresholds/.gitkeep": "",
+    "reports/.gitignore": "*\n!.gitignore\n",
+    "policy.toml": POLICY,
+    "release.toml": RELEASE,
+}
+
+
+def scaffold(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Write the files that are not there yet; answers each path and whether it was made."""
+    for name, text in FILES.items():
+        path = folder / name
+        made = not path.exists()
+        if made:
+            write_text(path, text)
+        yield path, made

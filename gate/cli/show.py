@@ -1,0 +1,57 @@
+"""`show`: what a suite or a bundle holds, as plain tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from gate.bundle import Bundle, scanned
+from gate.suite import Suite
+from gate.suite.frames import SPLITS
+
+
+def show_suite(suite: Suite) -> None:
+    """Splits, slices and heads."""
+    frames = suite.frames
+    typer.echo(f"suite {suite.name} {suite.version}  {suite.digest}")
+    for k, name in enumerate(SPLITS):
+        clips = len(set(frames.clip[frames.split == k].tolist()))
+        typer.echo(f"  {name}: {int((frames.split == k).sum()):,} frames in {clips:,} clips")
+    validation = frames.cell_split == 1
+    rows = []
+    for part in frames.slices:
+        inside = part.cells & validation
+        clips = len(set(frames.cell_clip[inside].tolist()))
+        rows.append((part.name, f"{int(frames.cell_frames[inside].sum()):,}", f"{clips:,}"))
+    _table(("slice (validation)", "frames", "clips"), rows)
+    _table(
+        ("head", "task", "predictions", "score", "unit"),
+        [(h.name, h.task, f"{len(h.predictions):,}", h.score or "", h.unit) for h in suite.heads],
+    )
+    typer.echo(f"{len(suite.predictions):,} predictions")
+
+
+def show_bundle(bundle: Bundle) -> None:
+    """Networks with their heads, and what their files say of themselves."""
+    typer.echo(f"bundle {bundle.name} {bundle.version}  {bundle.digest}{'' if bundle.locked else '  (not locked)'}")
+    for network in bundle.networks:
+        typer.echo(f"\nnetwork {network.name}  {network.digest}")
+        for name, source in network.inputs:
+            typer.echo(f"  reads {name} = {source}")
+        if network.program is None:
+            for path in network.predictions:
+                typer.echo(f"  predictions {path.name}, {path.stat().st_size:,} bytes")
+            continue
+        from gate.run.program import describe
+
+        scanned(network.program)
+        parameters, heads = describe(network)
+        typer.echo(f"  program {network.program.name}, {network.program.stat().st_size:,} bytes, {parameters:,} parameters")
+        _table(("head", "shape of a frame", "type"), heads, indent="  ")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    widths = [max(len(str(row[k])) for row in [header, *rows]) for k in range(len(header))]
+    for row in [header, *rows]:
+        typer.echo(indent + "  ".join(str(v).ljust(w) for v, w in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,121 @@
+"""All cells as compact columns for the page's script: strings once, figures as whole display steps.
+
+Every rounding is done here; the script only puts the decimal point in. A column is a list, `{"all": v}` when every row
+has the same value, or `{"some": {row: v}}` when few rows have one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from gate.judge.decision import VERDICTS, Cell
+from gate.report import figures, words
+
+SPAN = 4  # the forest column shows -4 to +4 margins
+PAGE = 200  # rows of the table that are in the document at once
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+IDENTICAL, SUSPECT, PROVABLE = 1, 2, 4  # bits of the column `flags`
+
+
+def payload(cells: Sequence[Cell]) -> dict[str, Any]:
+    """What the script gets, rows worst first."""
+    rows = sorted(cells, key=words.worst_first)
+    scales = [figures.scale_of(c) for c in rows]
+    tables: dict[str, list[Any]] = {
+        "verdict": [[v, words.SYMBOLS[v], words.word(v)] for v in VERDICTS],
+        "tier": list(words.TIERS),
+    }
+    columns: dict[str, Any] = {
+        "verdict": _packed([VERDICTS.index(c.verdict) for c in rows]),
+        "tier": _packed([words.TIERS.index(c.tier) for c in rows]),
+    }
+
+    def table(name: str, of: Callable[[Cell], Hashable]) -> None:
+        tables[name], indices = _interned([of(c) for c in rows])
+        columns[name] = _packed(indices)
+
+    def numbers(name: str, of: Callable[[Cell], float | None], steps: Callable[[float, figures.Scale], int]) -> None:
+        exact = (of(c) for c in rows)
+        columns[name] = _packed(
+            [None if n is None or not math.isfinite(n) else steps(n, s) for n, s in zip(exact, scales, strict=True)]
+        )
+
+    table("prediction", lambda c: words.name(c.prediction))
+    table("metric", lambda c: f"{words.name(c.metric)} {figures.arrow(c)}")
+    table("slice", lambda c: words.name(c.slice))
+    table("task", lambda c: words.name(c.task))
+    table("threshold", lambda c: figures.thresholds(c) or None)
+    table("waiver", lambda c: None if c.waiver is None else words.name(c.waiver))
+    tables["scale"], indices = _interned(scales)
+    tables["scale"] = [_scale(s) for s in tables["scale"]]
+    columns["scale"] = _packed(indices)
+    numbers("incumbent", lambda c: c.incumbent, figures.value_steps)
+    numbers("candidate", lambda c: c.candidate, figures.value_steps)
+    numbers("delta", lambda c: c.delta, figures.delta_steps)
+    numbers("low", lambda c: c.ci_low, figures.delta_steps)
+    numbers("high", lambda c: c.ci_high, figures.delta_steps)
+    numbers("at_incumbent", lambda c: c.delta_at_incumbent_threshold, figures.delta_steps)
+    numbers("mdr", lambda c: c.mdr, figures.size_steps)
+    columns["p"] = _packed([_p_steps(c.p_adjusted) for c in rows])
+    columns["clips"] = _packed([c.clips for c in rows])
+    columns["frames"] = _packed([c.frames for c in rows])
+    columns["positives"] = _packed([c.positives for c in rows])
+    columns["needed"] = _packed([c.clips_needed for c in rows])
+    columns["flags"] = _packed(
+        [IDENTICAL * (c.impact == "identical") + SUSPECT * c.suspect + PROVABLE * c.provable for c in rows]
+    )
+    tables["template"], columns["reason"] = _templates([words.prose(c.reason) for c in rows])
+    return {"rows": len(rows), "page": PAGE, "span": SPAN, "tables": tables, "columns": columns}
+
+
+def _interned(values: Sequence[Hashable]) -> tuple[list[Any], list[int]]:
+    """Distinct values in order of first use, and the place of each value among them."""
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return list(places), [places[value] for value in values]
+
+
+def _packed(values: Sequence[Any]) -> Any:
+    if values and all(value == values[0] for value in values):
+        return {"all": values[0]}
+    some = {row: value for row, value in enumerate(values) if value is not None}
+    # A key costs about eight characters where a null in a list costs five.
+    return {"some": some} if len(some) * 2 < len(values) else list(values)
+
+
+def _scale(scale: figures.Scale) -> list[Any]:
+    unit = " pt" if scale.share else scale.delta_unit
+    in_steps = scale.margin * scale.factor * 10**scale.decimals
+    return [
+        scale.value_unit,
+        unit,
+        scale.decimals,
+        int(scale.lower_is_better),
+        in_steps or None,
+        figures.margin(scale),
+    ]
+
+
+def _p_steps(p: float | None) -> int | None:
+    """p in 1/10,000; 0 stands for "< 0.0001"."""
+    if p is None or not math.isfinite(p):
+        return None
+    return 0 if p < figures.P_FLOOR else round(p * 10_000)
+
+
+def _templates(reasons: Sequence[str]) -> tuple[list[str], Any]:
+    """Reasons with their numbers taken out (NUL marks the places), because twelve thousand of them are nearly equal.
+
+    A row is the number of its template, or `"template|number|number"`.
+    """
+    templates: dict[str, int] = {}
+    rows: list[int | str] = []
+    for reason in reasons:
+        numbers = _NUMBER.findall(reason)
+        template = _NUMBER.sub("\0", reason)  # NUL cannot occur: reasons have their control characters escaped
+        place = templates.setdefault(template, len(templates))
+        rows.append("|".join([str(place), *numbers]) if numbers else place)
+    return list(templates), _packed(rows)

@@ -1,0 +1,95 @@
+"""The decision as `verdict.json`, schema `gate.verdict/1`: exact numbers, one cell a line, always the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib import resources
+from typing import Any
+
+from gate.judge.decision import Cell, Decision
+from gate.report import words
+from gate.suite.contract import ContractResult
+
+SCHEMA = "gate.verdict/1"
+
+# The order of DESIGN 4.5; the fields after `waiver` were added to it and come last.
+CELL_FIELDS = (
+    "prediction", "network", "head", "channel", "task", "metric", "slice", "tier", "margin", "verdict", "reason",
+    "clips", "frames", "positives", "incumbent", "candidate", "delta", "ci_low", "ci_high", "p_adjusted", "mdr",
+    "threshold_incumbent", "threshold_candidate", "delta_at_incumbent_threshold", "impact", "waiver",
+    "unit", "lower_is_better", "delta_worse", "provable", "suspect", "clips_needed",
+)  # fmt: skip
+
+
+def verdict_json(decision: Decision, *, time: str) -> str:
+    """`verdict.json` of a decision; `time` is the only thing in it that differs between two runs of the same work.
+
+    Numbers are exact (the shortest decimal that reads back as the same float); what is not finite is null.
+    """
+    rows: dict[str, Any] = {
+        "schema": SCHEMA,
+        "time": time,
+        "decision": decision.decision,
+        "reasons": [{"code": r.code, "text": r.text, "predictions": list(r.predictions)} for r in decision.reasons],
+        "candidate": asdict(decision.candidate),
+        "incumbent": asdict(decision.incumbent),
+        "suite": asdict(decision.suite),
+        "policy": asdict(decision.policy),
+        "gate": {"version": decision.gate_version},
+        "runtime": dict(sorted(decision.runtime)),
+        "counts": {
+            "verdict": words.by_verdict(decision.cells),
+            "verdict_all": words.by_verdict(c for c in decision.cells if c.slice == "all"),
+            "impact": words.by_impact(decision.cells),
+        },
+        "looks": {"used": None, "budget": None},
+        "cells": [_cell(c) for c in decision.cells],
+        "contracts": [_contract(c) for c in decision.contracts],
+        "uncovered": list(decision.uncovered),
+        "predictions": decision.predictions,
+    }
+    lines = [f'"{key}": {_value(value)}' for key, value in rows.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of `verdict.json` (draft 2020-12)."""
+    return json.loads(resources.files("gate.report").joinpath("verdict.schema.json").read_text("utf-8"))
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {field: getattr(cell, field) for field in CELL_FIELDS}
+
+
+def _contract(contract: ContractResult) -> dict[str, Any]:
+    fields = ("name", "success", "expectation", "observed", "where", "severity")
+    return {field: getattr(contract, field) for field in fields}
+
+
+def _value(value: Any) -> str:
+    """A list of objects one a line, so that diffs and greps are readable; everything else on one line."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(f" {_dump(item)}" for item in value) + "\n]"
+    return _dump(value)
+
+
+def _dump(value: Any) -> str:
+    # ASCII, so that a hostile name cannot turn a line around or break one; never NaN, which is no JSON.
+    try:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False)
+    except ValueError:  # some number is not finite: rare, and looking at each costs more than writing all
+        return json.dumps(_finite(value), ensure_ascii=True, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """`value` with every float that is not finite replaced by None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,314 @@
+"""Between a decision and the page: plain values in the reader's words, so that the template decides nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gate.judge.decision import Cell, CurvePair, Decision, Verdict
+from gate.judge.sentences import spelled
+from gate.report import figures, words
+from gate.report.cells import SPAN
+from gate.report.chart import Chart, chart_of
+from gate.suite.contract import ContractResult
+
+BLOCKS = 60  # regressed predictions with a block of their own; further ones are a line each
+CHARTS = 40
+OPEN = 8  # of those, shown without asking
+SENTENCES = 6  # regressed cells told in full within a block
+ITEMS = 100  # entries of a list; the table has them all
+NAMES = 30
+
+
+@dataclass(frozen=True)
+class ReasonView:
+    """A reason's sentence in pieces, (text, name of the prediction that it links to or empty).
+
+    others: predictions that the sentence counts and does not name; more: those that are left out; folded: what stands
+    over them when they are too many to be open, else empty.
+    """
+
+    code: str
+    pieces: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
+    more: int
+    folded: str
+
+
+@dataclass(frozen=True)
+class FactView:
+    """One thing that was compared; `digest` in full, `short` for the eye, both empty when there is none."""
+
+    label: str
+    text: str
+    digest: str
+    short: str
+
+
+@dataclass(frozen=True)
+class CountView:
+    """How many cells have a verdict, over the whole suite and in slices."""
+
+    verdict: Verdict
+    symbol: str
+    word: str
+    whole: str
+    slices: str
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """One line of a list: a prediction, its metric and tier, one sentence. id: empty when links go elsewhere."""
+
+    id: str
+    name: str
+    about: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ListView:
+    """A list of which the first items are open and the others folded; `more` are only in the table."""
+
+    items: tuple[ItemView, ...]
+    folded: tuple[ItemView, ...]
+    total: str
+    more: int
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """A regressed prediction: its numbers in (lead, evidence) sentences and, where curves exist, its chart."""
+
+    name: str
+    about: str
+    told: tuple[tuple[str, str], ...]
+    more: int
+    chart: Chart | None
+
+
+@dataclass(frozen=True)
+class GapView:
+    """What was not measured for one reason."""
+
+    verdict: str
+    reason: str
+    count: str
+    names: tuple[str, ...]
+    more: int
+
+
+@dataclass(frozen=True)
+class ContractView:
+    """One data contract; `mark` says whether it holds, as symbol and word."""
+
+    name: str
+    mark: str
+    expectation: str
+    observed: str
+    where: str
+
+
+@dataclass(frozen=True)
+class PageView:
+    """The whole page, top to bottom."""
+
+    title: str
+    outcome: str
+    tone: str
+    symbol: str
+    meaning: str
+    headline: str
+    reasons: tuple[ReasonView, ...]
+    steps: tuple[str, ...]
+    certainty: tuple[str, ...]
+    facts: tuple[FactView, ...]
+    counts: tuple[CountView, ...]
+    impact: str
+    blocks: tuple[BlockView, ...]
+    regressed: str
+    more_regressed: ListView
+    broken: ListView
+    undecided: ListView
+    suspects: ListView
+    cells: str
+    span: int
+    verdicts: tuple[tuple[str, str], ...]
+    tiers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    slices: tuple[str, ...]
+    failed: tuple[ContractView, ...]
+    held: tuple[ContractView, ...]
+    gaps: tuple[GapView, ...]
+    uncovered: tuple[str, ...]
+    method: tuple[str, ...]
+    command: str
+    runtime: tuple[tuple[str, str], ...]
+
+
+def page_view(decision: Decision, curves: Sequence[CurvePair], *, title: str, command: str) -> PageView:
+    """Everything that the page says, in its order."""
+    cells = sorted(decision.cells, key=words.worst_first)
+    regressed: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.verdict == "regressed":
+            regressed.setdefault(cell.prediction, []).append(cell)
+    pairs = {pair.prediction: pair for pair in curves}
+    charted = [name for name in regressed if name in pairs][:CHARTS]
+    shown = list(regressed)[:BLOCKS]
+    whole = words.by_verdict(c for c in cells if c.slice == "all")
+    slices = words.by_verdict(c for c in cells if c.slice != "all")
+    critical = [c for c in cells if c.tier == "critical" and c.slice == "all" and c.verdict == "undecided"]
+    return PageView(
+        title=words.name(title),
+        outcome=decision.decision,
+        tone={"GO": "good", "NO-GO": "bad", "INCONCLUSIVE": "open"}[decision.decision],
+        symbol=words.OUTCOME_SYMBOLS[decision.decision],
+        meaning=words.OUTCOME_WORDS[decision.decision],
+        headline=words.headline(decision),
+        reasons=tuple(_reason(r.code, r.text, r.predictions) for r in decision.reasons[:ITEMS]),
+        steps=words.next_steps(decision),
+        certainty=words.certainty(decision),
+        facts=_facts(decision),
+        counts=tuple(
+            CountView(v, words.SYMBOLS[v], words.word(v), f"{whole[v]:,}", f"{slices[v]:,}" if slices[v] else "")
+            for v in whole
+        ),
+        impact=f"Predictions: {words.impact_line(cells)}.",
+        blocks=tuple(_block(n, regressed[n], decision, pairs[n] if n in charted else None) for n in shown),
+        regressed=words.count(len(regressed), "prediction"),
+        more_regressed=_items([regressed[n][0] for n in list(regressed)[BLOCKS:]], words.movement, named=shown),
+        broken=_items([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=regressed),
+        undecided=_items(critical, lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}."),
+        suspects=_items([c for c in cells if c.suspect], lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}."),
+        cells=f"{len(cells):,}",
+        span=SPAN,
+        verdicts=tuple((v, words.word(v)) for v in whole),
+        tiers=tuple(t for t in words.TIERS if any(c.tier == t for c in cells)),
+        metrics=tuple(dict.fromkeys(f"{words.name(c.metric)} {figures.arrow(c)}" for c in decision.cells)),
+        slices=tuple(dict.fromkeys(words.name(c.slice) for c in decision.cells)),
+        failed=tuple(_contract(c) for c in decision.contracts if not c.success),
+        held=tuple(_contract(c) for c in decision.contracts if c.success),
+        gaps=_gaps(cells),
+        uncovered=tuple(words.name(n) for n in decision.uncovered),
+        method=_method(decision),
+        command=words.prose(command),
+        runtime=tuple((words.name(key), words.name(text)) for key, text in sorted(decision.runtime)),
+    )
+
+
+def _reason(code: str, text: str, predictions: tuple[str, ...]) -> ReasonView:
+    sentence = words.prose(text)
+    names = [words.name(p) for p in predictions]
+    named = [n for n in names if n in sentence][:NAMES]
+    pieces: list[tuple[str, str]] = [(sentence, "")]
+    if named:
+        # Longest first, so that front.grid[12] is not read as front.grid[1] and a rest.
+        pattern = "|".join(re.escape(n) for n in sorted(named, key=len, reverse=True))
+        parts = re.split(f"({pattern})", sentence)
+        pieces = [(part, part if k % 2 else "") for k, part in enumerate(parts) if part]
+    others = [n for n in names if n not in sentence]
+    folded = words.count(len(others), "other prediction" if named else "prediction") if len(others) > OPEN else ""
+    return ReasonView(words.name(code), tuple(pieces), tuple(others[:NAMES]), max(0, len(others) - NAMES), folded)
+
+
+def _facts(decision: Decision) -> tuple[FactView, ...]:
+    def fact(label: str, text: str, digest: str) -> FactView:
+        algorithm, colon, number = digest.rpartition(":")
+        return FactView(label, words.name(text), words.name(digest), words.name(algorithm + colon + number[:8]))
+
+    named = (("Candidate", decision.candidate), ("Incumbent", decision.incumbent), ("Suite", decision.suite))
+    return (
+        *(fact(label, f"{i.name} {i.version}", i.digest) for label, i in named),
+        fact("Policy", f"alpha {figures.percent(decision.policy.alpha)}", decision.policy.digest),
+        fact("Gate", decision.gate_version, ""),
+    )
+
+
+def _about(cell: Cell) -> str:
+    """`F1, critical`, `F1 on time_of_day=dusk, supporting, waived WAIVER-7`."""
+    where = "" if cell.slice == "all" else f" on {words.name(cell.slice)}"
+    waived = "" if cell.waiver is None else f", waived {words.name(cell.waiver)}"
+    return f"{words.name(spelled(cell.metric))}{where}, {cell.tier}{waived}"
+
+
+def _difference(cell: Cell) -> str:
+    scale = figures.scale_of(cell)
+    moved = f"{figures.difference(cell.delta, scale)} {figures.interval(cell, scale)}".strip()
+    return f"{moved}, margin {figures.margin(scale)}"
+
+
+def _items(cells: Sequence[Cell], text: Callable[[Cell], str], *, named: Iterable[str] | None = None) -> ListView:
+    """The first cells as a list. named: predictions whose id is elsewhere; None when items are no link targets."""
+    seen = None if named is None else {words.name(n) for n in named}
+    items = []
+    for cell in cells[:ITEMS]:
+        name = words.name(cell.prediction)
+        items.append(
+            ItemView(name if seen is not None and name not in seen else "", name, _about(cell), _tied(text(cell)))
+        )
+        if seen is not None:
+            seen.add(name)
+    return ListView(tuple(items[:OPEN]), tuple(items[OPEN:]), f"{len(cells):,}", len(cells) - len(items))
+
+
+def _tied(text: str) -> str:
+    """`text` with no line break between a number and its unit or sign."""
+    return re.sub(
+        r"(?<=\d) (?=[%a-z]+\b|%)|(?<=[<=]) (?=\d)|(?<=\bp) (?=[<=])|(?<=,) (?=[+−]?[\d∞]+[.\d]*\])",
+        "\u00a0",
+        text,
+    )
+
+
+def _block(name: str, cells: Sequence[Cell], decision: Decision, pair: CurvePair | None) -> BlockView:
+    whole_first = sorted(cells, key=lambda c: c.slice != "all")
+    tiers = sorted({c.tier for c in cells}, key=words.TIERS.index)
+    waivers = dict.fromkeys(f"waived {words.name(c.waiver)}" for c in cells if c.waiver is not None)
+    told = whole_first[:SENTENCES]
+    return BlockView(
+        name=words.name(name),
+        about=", ".join([*tiers, words.name(cells[0].task), *waivers]),
+        told=tuple((_tied(words.lead(c)) + ".", _tied(words.evidence(c, decision))) for c in told),
+        more=len(cells) - len(told),
+        chart=None if pair is None else chart_of(pair),
+    )
+
+
+def _contract(result: ContractResult) -> ContractView:
+    mark = "✓ holds" if result.success else "⚠ broken" if result.severity == "critical" else "⚠ warning"
+    expectation, observed, where = map(words.prose, (result.expectation, result.observed, result.where))
+    return ContractView(words.name(result.name), mark, expectation, observed, where)
+
+
+def _gaps(cells: Iterable[Cell]) -> tuple[GapView, ...]:
+    """Cells without a measurement, grouped by reason with its numbers left out; the largest group first."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.verdict in ("not-measurable", "broken"):
+            reason = re.sub(r"\d+(?:[.,]\d+)*", "n", words.prose(cell.reason)) or "no reason given"
+            groups.setdefault((words.word(cell.verdict), reason), []).append(cell)
+    views = []
+    for (verdict, reason), members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        names = list(dict.fromkeys(words.name(c.prediction) for c in members))
+        total = f"{words.count(len(members), 'cell')} of {words.count(len(names), 'prediction')}"
+        views.append(GapView(verdict, reason, total, tuple(names[:NAMES]), max(0, len(names) - NAMES)))
+    return tuple(views)
+
+
+def _method(decision: Decision) -> tuple[str, ...]:
+    policy = decision.policy
+    return (
+        "The unit is the clip: frames of a clip count once, together. Differences are candidate minus incumbent on the "
+        "same clips.",
+        f"Regressed: signs of the clips are flipped {policy.resamples:,} times, the same flips for all cells, and the "
+        f"largest statistic decides, step by step (family-wise {figures.percent(policy.alpha)}). A loss below "
+        f"{policy.min_effect * 100:.6g} points, or a tenth of the margin for metrics with a unit, is never proven.",
+        f"Non-inferior: the one-sided {figures.percent(policy.confidence)} bound of the difference lies within the "
+        "margin, with enough clips and positives. Identical by construction: the change cannot reach this prediction.",
+        "Undecided: neither was proven. Not measurable and broken: there is no number, and the reason says why. "
+        "MDR is the smallest loss that this suite would find four times out of five.",
+        "Values of share metrics are in per cent and their differences in points (hundredths). What is shown is "
+        "rounded towards the worse side; the verdict rests on the exact numbers, which are in verdict.json.",
+    )

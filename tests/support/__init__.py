@@ -1,0 +1,1 @@
+"""Builders that read like the domain."""

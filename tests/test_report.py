@@ -1,0 +1,646 @@
+"""Reports say what the decision says: nothing better, nothing lost, and no name can change the document around it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.judge.decision import VERDICTS, Cell, Decision, Reason
+from gate.report import (
+    figures,
+    junit_xml,
+    print_decision,
+    render_page,
+    schema,
+    summary_markdown,
+    verdict_json,
+    words,
+    write_reports,
+)
+from gate.report.cells import payload
+from gate.report.summary import LIMIT, code
+from gate.report.verdict import CELL_FIELDS
+from tests.support.decisions import (
+    a_cell,
+    a_curve_pair,
+    a_decision,
+    a_large_decision,
+    a_loss,
+    a_mean_error,
+    a_mixed_decision,
+    an_undecided,
+    an_unmeasured,
+)
+
+GOLD = Path(__file__).parent / "gold"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "</style><!-- --><svg onload=alert(1)>",
+    '" onmouseover="alert(1)',
+    "' autofocus onfocus='alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "| a | b | `code` **bold** @everyone #1 ![x](//e.x/b.png)",
+    "[bold red]markup[/bold red][/]",
+    "[link=file:///x]click[/link]",
+    "\x1b[31mred\x1b[0m\r\nline",
+    "\u202egnp.\u2066x",
+    "\x00\x0b\ufffe",
+    "\ud800",
+    "&lt;b&gt; &amp; ]]>",
+    "javascript:alert(1)",
+    "cells",
+    "__proto__",
+    "%E0%A4%A",
+    "n" * 120,
+    " ",
+]
+
+
+# ------------------------------------------------------------------------------------------------------------- helpers
+
+
+def page(decision: Decision, curves: bool = True) -> str:
+    pairs = [a_curve_pair(c.prediction) for c in decision.cells[:1]] if curves else []
+    return render_page(decision, pairs, title="hydranet 2026.47.1", command="gate compare old new")
+
+
+class _Outline(HTMLParser):
+    """Tags with their attribute names, the text that a reader sees, and what is in scripts and styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, ...]] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.raw: dict[str, str] = {}
+        self._inside = ""
+        self._text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, *(name for name, _ in attrs)))
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag in ("script", "style"):
+            self._inside = dict(attrs).get("type") or tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append(("/" + tag,))
+        self._inside = ""
+
+    def handle_comment(self, data: str) -> None:
+        self.tags.append(("comment", data))
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.raw[self._inside] = self.raw.get(self._inside, "") + data
+        else:
+            self._text.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self._text).split())
+
+
+def outline(html: str) -> _Outline:
+    parser = _Outline()
+    parser.feed(html)
+    parser.close()
+    return parser
+
+
+def terminal(decision: Decision, *, width: int = 120, tty: bool = False, encoding: str = "utf-8") -> str:
+    from rich.console import Console
+
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="")
+    console = Console(
+        file=file, width=width, force_terminal=tty, legacy_windows=False, _environ={"TERM": "xterm-256color"}
+    )
+    print_decision(decision, console)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def gold(name: str, text: str) -> None:
+    """`text` is that of the gold file; GATE_GOLD=write rewrites it, and a difference is saved beside it."""
+    path = GOLD / name
+    if os.environ.get("GATE_GOLD") == "write":
+        path.write_text(text, encoding="utf-8")
+    new = path.with_suffix(path.suffix + ".new")
+    if text != path.read_text(encoding="utf-8"):
+        new.write_text(text, encoding="utf-8")
+    else:
+        new.unlink(missing_ok=True)
+    assert text == path.read_text(encoding="utf-8"), f"compare {path} with {new.name} beside it"
+
+
+def hostile_decision(name: str) -> Decision:
+    """The same decision whatever the name: it stands in every place where a name or a sentence can stand."""
+    cells = (
+        a_loss(f"front.{name}", head=f"front.{name}"),
+        a_loss("front.x", slice=name, delta=-0.03, delta_worse=-0.03),
+        an_undecided(f"rear.{name}", reason=f"{name} is odd", suspect=True),
+        an_unmeasured(f"left.{name}", verdict="broken", reason=name + "!", waiver=name),
+        an_unmeasured(f"right.{name}", reason=f"{name} 4 of 10"),
+    )
+    decision = a_decision(cells, "NO-GO", uncovered=(f"front.{name}",), runtime=(("machine", name),))
+    reason = replace(decision.reasons[0], text=f"{name} is worse", predictions=(f"front.{name}",))
+    contract = replace(decision.contracts[0], name=f"c.{name}", observed=name, where=name, success=False)
+    return replace(
+        decision,
+        reasons=(reason,),
+        contracts=(contract,),
+        candidate=replace(decision.candidate, name=name, version=name),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+@given(st.floats(0, 1), st.booleans())
+def test_a_value_is_never_shown_better_than_it_is(value: float, lower_is_better: bool) -> None:
+    scale = figures.scale_of(a_cell(metric="f1", lower_is_better=lower_is_better))
+    shown = figures.value_steps(value, scale) / 10_000
+    assert shown >= value - 1e-9 if lower_is_better else shown <= value + 1e-9
+    assert abs(shown - value) <= 1.0001e-4
+
+
+@given(st.floats(-1, 1), st.booleans())
+def test_a_difference_is_never_shown_better_than_it_is(delta: float, lower_is_better: bool) -> None:
+    scale = figures.scale_of(a_cell(metric="f1", lower_is_better=lower_is_better))
+    shown = figures.delta_steps(delta, scale) / 10_000
+    assert shown >= delta - 1e-9 if lower_is_better else shown <= delta + 1e-9
+    assert abs(shown - delta) <= 1.0001e-4
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0, "100.00 %"), (0.9999999, "99.99 %"), (math.nextafter(1, 0), "99.99 %"),
+                         (0.57, "57.00 %"),
+                         (0.0, "0.00 %"), (None, "not measured"), (math.nan, "not measured")]
+)  # fmt: skip
+def test_one_hundred_per_cent_is_only_what_is_exactly_that(value: float | None, shown: str) -> None:
+    assert figures.value(value, figures.scale_of(a_cell())) == shown
+
+
+@pytest.mark.parametrize(("delta", "shown"), [(-1e-12, "−0.01 points"), (1e-12, "0.00 points"), (0.0, "0.00 points")])
+def test_a_loss_is_never_zero(delta: float, shown: str) -> None:
+    assert figures.difference(delta, figures.scale_of(a_cell())) == shown
+
+
+@pytest.mark.parametrize(("delta", "shown"), [(1e-12, "+0.0001 image height"), (-1e-12, "0.0000 image height")])
+def test_a_loss_is_never_zero_where_lower_is_better(delta: float, shown: str) -> None:
+    assert figures.difference(delta, figures.scale_of(a_mean_error())) == shown
+
+
+def test_a_loss_where_lower_is_better_has_a_plus_and_its_unit() -> None:
+    cell = a_mean_error()
+    assert figures.difference(cell.delta, figures.scale_of(cell)) == "+0.0240 image height"
+    assert words.movement(cell) == "rose from 0.0713 image height to 0.0953 image height: +0.0240 image height, worse"
+
+
+def test_equal_values_stay_equal_and_a_difference_of_nothing_is_said_so() -> None:
+    cell = a_cell(incumbent=0.123456, candidate=0.123456, delta=0.0)
+    assert words.movement(cell) == "stayed at 12.34 %"
+
+
+@pytest.mark.parametrize(("p", "shown"), [(0.0, "< 0.0001"), (1e-9, "< 0.0001"), (0.0001, "0.0001"), (0.05, "0.0500")])
+def test_a_p_value_is_never_zero(p: float, shown: str) -> None:
+    assert figures.p_value(p) == shown
+
+
+@pytest.mark.parametrize(
+    ("threshold", "shown"), [(0.65, "0.65"), (0.99999, "0.99999"), (0.999999612, "0.9999996"), (1.0, "1"),
+                             (-2.5, "−2.5"), (None, "none")]
+)  # fmt: skip
+def test_a_threshold_next_to_one_is_not_one(threshold: float | None, shown: str) -> None:
+    assert figures.threshold(threshold) == shown
+
+
+def test_worst_first_is_a_total_order_with_gating_losses_on_top() -> None:
+    cells = sorted(a_mixed_decision().cells, key=words.worst_first)
+    assert [c.verdict for c in cells[:4]] == ["broken", "regressed", "regressed", "regressed"]
+    assert cells[1].delta_worse == min(c.delta_worse for c in cells if c.delta_worse is not None)
+    assert cells == sorted(set(cells), key=words.worst_first)
+
+
+def test_what_is_suspect_and_what_is_over_the_whole_suite_comes_before_the_same_in_a_slice() -> None:
+    plain, sliced = an_undecided("a.b"), an_undecided("a.b", slice="time_of_day=dusk", delta_worse=-0.5)
+    suspect = an_undecided("z.z", suspect=True, slice="time_of_day=dusk", delta_worse=-0.001)
+    assert sorted([sliced, plain, suspect], key=words.worst_first) == [suspect, plain, sliced]
+
+
+# -------------------------------------------------------------------------------------------------------- verdict.json
+
+
+def test_verdict_json_follows_its_published_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    for decision in (a_mixed_decision(), a_decision()):
+        jsonschema.validate(json.loads(verdict_json(decision, time="2026-11-22T08:00:00Z")), schema())
+
+
+WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "an unknown decision": lambda d: d.update(decision="MAYBE"),
+    "another schema": lambda d: d.update(schema="gate.verdict/2"),
+    "an extra field": lambda d: d.update(extra=1),
+    "no candidate": lambda d: d.pop("candidate"),
+    "no reason for the decision": lambda d: d.update(reasons=[]),
+    "an extra field of a cell": lambda d: d["cells"][0].update(extra=1),
+    "a missing field of a cell": lambda d: d["cells"][0].pop("mdr"),
+    "an unknown verdict": lambda d: d["cells"][0].update(verdict="fine"),
+    "a p-value of nothing": lambda d: d["cells"][0].update(p_adjusted=0),
+    "no number and no reason": lambda d: d["cells"][0].update(delta=None, verdict="broken", reason=""),
+    "a claim without a number": lambda d: d["cells"][0].update(delta=None, verdict="non-inferior"),
+    "a number as text": lambda d: d["cells"][0].update(incumbent="0.92"),
+    "counts of an unknown verdict": lambda d: d["counts"]["verdict"].update(fine=1),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_schema_refuses(wrong: str) -> None:
+    document = json.loads(verdict_json(a_mixed_decision(), time="now"))
+    WRONG[wrong](document)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, schema())
+
+
+def test_the_schema_and_the_writer_know_every_field_of_a_cell_and_every_verdict() -> None:
+    names = {field.name for field in fields(Cell)}
+    assert set(CELL_FIELDS) == names
+    assert set(schema()["$defs"]["cell"]["properties"]) == names
+    assert list(schema()["$defs"]["verdicts"]["properties"]) == list(VERDICTS)
+
+
+def test_time_is_the_only_thing_in_verdict_json_that_differs_between_runs() -> None:
+    first, again = (verdict_json(a_mixed_decision(), time=t) for t in ("one", "two"))
+    assert first != again
+    assert first.replace('"time": "one"', "") == again.replace('"time": "two"', "")
+
+
+def test_verdict_json_is_exact_has_one_cell_a_line_and_never_nan() -> None:
+    loss = a_loss(delta=0.1 + 0.2, mdr=math.nan, ci_high=math.inf)
+    text = verdict_json(a_decision([loss, a_cell()], "NO-GO"), time="now")
+    lines = [line for line in text.splitlines() if line.startswith(' {"prediction"')]
+    assert len(lines) == 2
+    cell = json.loads(lines[0].rstrip(","))
+    assert cell["delta"] == 0.1 + 0.2
+    assert cell["mdr"] is None
+    assert cell["ci_high"] is None
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_counts_are_of_cells_by_verdict_and_of_predictions_by_impact() -> None:
+    document = json.loads(verdict_json(a_mixed_decision(), time="now"))
+    assert document["counts"]["verdict"]["regressed"] == 4
+    assert document["counts"]["verdict_all"]["regressed"] == 3
+    assert document["counts"]["impact"] == {"identical": 1, "reached": 8}  # group:grid is no prediction
+
+
+# --------------------------------------------------------------------------------------------------------------- JUnit
+
+
+def cases(xml: str) -> dict[str, ET.Element]:
+    return {case.get("name", ""): case for case in ET.fromstring(xml).iter("testcase")}
+
+
+def kind(case: ET.Element) -> str:
+    failure = case.find("failure")
+    return str(failure.get("type")) if failure is not None else "passed" if case.find("skipped") is None else "skipped"
+
+
+def test_junit_has_a_case_for_each_prediction_and_metric_and_for_regressed_slices_only() -> None:
+    found = {name: kind(case) for name, case in cases(junit_xml(a_mixed_decision())).items()}
+    assert found == {
+        "decision": "no-go",
+        "front.road_edge f1": "regressed",
+        "front.road_edge average_precision": "regressed",
+        "front.road_edge f1 [time_of_day=dusk]": "regressed",
+        "front.lane[left] f1": "broken",
+        "front.presence[pedestrian] recall": "inconclusive",
+        "front.free_space mae": "skipped",
+        "front.presence[tram] f1": "skipped",
+        "front.presence[building] f1": "passed",
+        "front.presence[sky] f1": "passed",
+        "rear.presence[sky] f1": "passed",
+        "front.grid[3] f1": "skipped",
+        "group:grid f1": "passed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("cells", "outcome"),
+    [
+        ([a_cell()], "GO"),
+        ([a_loss(tier="advisory")], "GO"),
+        ([a_loss(waiver="WAIVER-7")], "GO"),
+        ([an_undecided(tier="supporting"), an_unmeasured()], "GO"),
+        ([an_undecided(slice="time_of_day=dusk")], "GO"),
+        ([an_undecided(waiver="WAIVER-7")], "GO"),
+        ([a_loss()], "NO-GO"),
+        ([an_undecided()], "INCONCLUSIVE"),
+        ([a_cell()], "NO-GO"),  # a broken contract, an uncovered head
+    ],
+)
+def test_junit_has_a_failure_exactly_when_the_decision_is_not_go(cells: list[Cell], outcome: Any) -> None:
+    root = ET.fromstring(junit_xml(a_decision(cells, outcome)))
+    failures = len(list(root.iter("failure")))
+    assert (failures > 0) == (outcome != "GO")
+    assert root.get("failures") == str(failures)
+
+
+def test_what_is_skipped_says_why() -> None:
+    skipped = cases(junit_xml(a_mixed_decision()))["front.presence[tram] f1"].find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "not measurable: 4 clips with positives, and 10 are needed"
+
+
+# ------------------------------------------------------------------------------------------------- summary and terminal
+
+
+def test_the_summary_is_the_gold_file() -> None:
+    gold("summary.md", summary_markdown(a_mixed_decision()))
+
+
+def test_the_terminal_is_the_gold_file() -> None:
+    gold("terminal-pipe.txt", terminal(a_mixed_decision()))
+    gold("terminal-wide.txt", terminal(a_mixed_decision(), width=150, tty=True))
+
+
+def test_a_summary_of_very_many_losses_with_long_names_keeps_its_limit_and_says_what_it_left_out() -> None:
+    cells = [a_loss(f"front.{'@' * 110}{k:04}") for k in range(1200)]
+    text = summary_markdown(a_decision(cells, "NO-GO"))
+    assert len(text.encode()) <= LIMIT
+    assert re.search(r"and 1,1\d\d more in report\.html", text)
+
+
+def test_a_summary_of_long_hostile_reasons_drops_rows_and_never_half_a_row() -> None:
+    cells = [a_loss(f"front.{'<' * 110}{k:04}", slice="@" * 120) for k in range(60)]
+    reasons = tuple(Reason("regressed", f"{'#1 ' * 200}", tuple(c.prediction for c in cells)) for _ in cells)
+    text = summary_markdown(a_decision(cells, "NO-GO", reasons=reasons))
+    assert len(text.encode()) <= LIMIT
+    assert text.endswith("</details>\n")
+    assert re.search(r"and 5\d more reasons", text)
+
+
+def test_a_reason_that_names_its_predictions_is_not_told_twice() -> None:
+    reason = Reason("regressed", "front.road_edge lost 7.1 points of F1", ("front.road_edge",))
+    decision = a_decision([a_loss()], "NO-GO", reasons=(reason,))
+    assert "  regressed: front.road_edge lost 7.1 points of F1\n" in terminal(decision)
+    assert "points of F1\n" in summary_markdown(decision)
+
+
+def test_new_errors_on_a_clip_that_must_pass_are_told_where_the_difference_is_no_loss() -> None:
+    cell = a_loss(delta=0.001, delta_worse=0.001, candidate=0.9231, reason="new errors on a clip that must pass")
+    assert "better; new errors on a clip that must pass" in words.lead(cell)
+
+
+def test_a_cell_of_markdown_holds_no_character_that_markdown_knows() -> None:
+    assert code("a|b\u202e") == "<code>a&#124;b&#91;U&#43;202E&#93;</code>"
+    assert len(re.findall("&#64;", code("@" * 500))) == 119
+
+
+def test_a_pipe_has_no_colour_and_a_line_is_never_cut() -> None:
+    name = "front." + "very_" * 30 + "long"
+    text = terminal(a_decision([a_loss(name)], "NO-GO"), width=40)
+    assert "\x1b" not in text
+    assert any(name in line and "−7.13 points" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_a_terminal_of_any_width_shows_the_whole_name(width: int) -> None:
+    name = "front." + "".join(chr(97 + k % 26) for k in range(150))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal(a_decision([a_loss(name)], "NO-GO"), width=width, tty=True))
+    rows = text.partition("Predictions")[2].partition("What to do")[0]
+    column = "".join(re.findall(r"[a-z._]{8,}", rows)) if width >= 120 else "".join(rows.split())
+    assert name in column
+
+
+def test_an_ascii_output_gets_ascii() -> None:
+    for text in (
+        terminal(a_mixed_decision(), encoding="ascii"),
+        terminal(a_mixed_decision(), width=150, tty=True, encoding="ascii"),
+    ):
+        assert "x NO-GO: do not ship" in text
+        assert "92.21 % -> 85.08 %" in text
+        assert "-7.13 points" in text
+        assert "\\u" not in text
+
+
+# ---------------------------------------------------------------------------------------------------------------- page
+
+
+def test_decision_reasons_and_regressed_rows_are_readable_without_javascript() -> None:
+    text = outline(page(a_mixed_decision())).text
+    assert "NO-GO do not ship" in text
+    assert "2 of 9 predictions are proven worse than the incumbent (1 advisory); 1 of 9 predictions is broken" in text
+    assert "Proven worse than the incumbent at the family-wise level." in text
+    assert "F1 over the whole suite fell from 92.21 % to 85.08 %: −7.13 points, worse." in text
+    assert "adjusted p < 0.0001" in text
+    assert "F1 on the slice time_of_day=dusk fell" in text
+    assert "the candidate gives NaN in 12 frames" in text
+    assert "about 140 more clips with positives would decide" in text
+    assert "Heads of the candidate that the suite does not judge: front.new_head" in text
+    assert "2 of 272 rows fail" in text
+    assert "gate compare old new" in text
+
+
+def test_the_names_in_a_reason_link_to_their_predictions() -> None:
+    reason = Reason("regressed", "front.grid[12] and 1 more are proven worse", ("front.grid[12]", "front.grid[1]"))
+    parsed = outline(page(a_decision([a_loss("front.grid[12]")], "NO-GO", reasons=(reason,))))
+    links = [value for name, value in parsed.attributes if name == "href"][:2]
+    assert links == ["#front.grid%5B12%5D", "#front.grid%5B1%5D"]
+    assert "front.grid[12] and 1 more are proven worse regressed" in parsed.text
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    html = page(a_mixed_decision())
+    assert "http" not in html.replace('http-equiv="Content-Security-Policy"', "")
+    for part in ("src=", "url(", "@import", "<link", "innerHTML", "eval(", "document.write"):
+        assert part not in html, part
+    assert not [name for name, _ in outline(html).attributes if name.startswith("on") or name == "style"]
+
+
+def test_the_content_policy_allows_the_one_script_and_the_one_style_by_their_bytes() -> None:
+    import hashlib
+    from base64 import b64encode
+
+    parsed = outline(page(a_mixed_decision()))
+    policy = next(value for _, value in parsed.attributes if value.startswith("default-src 'none'"))
+    for tag in ("script", "style"):
+        digest = b64encode(hashlib.sha256(parsed.raw[tag].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_changes_nothing_around_it(name: str) -> None:
+    honest, hostile = hostile_decision("name"), hostile_decision(name)
+    plain, parsed = outline(page(honest)), outline(page(hostile))
+    assert parsed.tags == plain.tags
+    assert parsed.raw["script"] == plain.raw["script"]
+    data = json.loads(parsed.raw["application/json"])
+    assert words.name(f"front.{name}") in data["tables"]["prediction"]
+    assert words.name(f"front.{name}").split() == [
+        part for part in words.name(f"front.{name}").split() if part in parsed.text
+    ]
+
+    xml = junit_xml(hostile)
+    xml.encode()
+    assert [e.tag for e in ET.fromstring(xml).iter()] == [e.tag for e in ET.fromstring(junit_xml(honest)).iter()]
+
+    document = json.loads(verdict_json(hostile, time="now"))
+    assert document["cells"][0]["prediction"] == f"front.{name}"
+
+    text = terminal(hostile)
+    assert words.name(f"front.{name}") in text
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e\u2066]", text)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_keeps_the_columns_of_the_markdown_table(name: str) -> None:
+    markdown_it = pytest.importorskip("markdown_it")
+    text = summary_markdown(hostile_decision(name))
+    text.encode()
+    renderer = markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table")
+    html = renderer.render(text)
+    tables = [re.findall(r"<tr>.*?</tr>", t, re.DOTALL) for t in re.findall(r"<table>.*?</table>", html, re.DOTALL)]
+    assert [len(rows) for rows in tables] == [5, 6]
+    for rows in tables:
+        assert len({len(re.findall("<t[hd]", row)) for row in rows}) == 1
+    allowed = {"h2", "h3", "p", "ul", "ol", "li", "strong", "code", "table", "thead", "tbody", "tr", "th", "td", "br",
+               "details", "summary"}  # fmt: skip
+    assert {tag.lstrip("/") for tag, *_ in outline(html).tags} <= allowed
+    outside_code = re.sub(r"<code>.*?</code>", "", html, flags=re.DOTALL)
+    assert "@" not in outside_code
+    assert "#1" not in outside_code
+
+
+def test_the_same_decision_gives_the_same_bytes() -> None:
+    decision, curves = a_large_decision(50, 3)
+    again, _ = a_large_decision(50, 3)
+    for render in (lambda d: render_page(d, curves, title="t", command="c"), junit_xml, summary_markdown):
+        assert render(decision) == render(again)
+
+
+def test_the_data_of_the_page_gives_back_every_figure() -> None:
+    cells = a_mixed_decision().cells
+    data = json.loads(json.dumps(payload(cells)))
+    for row, cell in enumerate(sorted(cells, key=words.worst_first)):
+        entry = {name: table[_at(data, name, row)] for name, table in data["tables"].items() if name != "template"}
+        scale = figures.scale_of(cell)
+        assert entry["prediction"] == cell.prediction
+        assert entry["verdict"][0] == cell.verdict
+        assert entry["slice"] == cell.slice
+        assert entry["threshold"] == (figures.thresholds(cell) or None)
+        assert _at(data, "candidate", row) == (
+            None if cell.candidate is None else figures.value_steps(cell.candidate, scale)
+        )
+        assert _at(data, "delta", row) == (None if cell.delta is None else figures.delta_steps(cell.delta, scale))
+        assert _at(data, "clips", row) == cell.clips
+        place, *numbers = str(_at(data, "reason", row)).split("|")
+        assert re.sub("\0", lambda _, n=numbers: n.pop(0), data["tables"]["template"][int(place)]) == cell.reason
+
+
+def _at(data: dict[str, Any], name: str, row: int) -> Any:
+    column = data["columns"][name]
+    if isinstance(column, list):
+        return column[row]
+    return column["all"] if "all" in column else column["some"].get(str(row))
+
+
+def test_a_page_of_twelve_thousand_cells_stays_below_a_megabyte_and_a_half() -> None:
+    decision, curves = a_large_decision()
+    html = render_page(decision, curves, title="hydranet 2026.47.1", command="gate compare")
+    assert len(decision.cells) == 12_444
+    assert len(html.encode()) < 1_500_000
+
+
+def test_a_decision_about_nothing_has_all_its_reports() -> None:
+    empty = a_decision((), "NO-GO", reasons=(), contracts=())
+    assert "Nothing that the change can reach was measured." in outline(page(empty)).text
+    assert "no cells" in summary_markdown(empty)
+    assert kind(cases(junit_xml(empty))["decision"]) == "no-go"
+    assert "NO-GO" in terminal(empty)
+
+
+def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
+    """The script fills the table and follows a deep link, hostile names included; needs chromium, else skipped."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    cells = [a_cell(f"front.{name}") for name in HOSTILE]
+    path = tmp_path / "page.html"
+    path.write_text(page(a_decision([a_loss(), *cells])), encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+             "--disable-background-networking", "--disable-component-update",
+             f"--user-data-dir={tmp_path / 'profile'}"]  # fmt: skip
+    target = f"{path.as_uri()}#front.__proto__"
+    done = subprocess.run([browser, *flags, "--dump-dom", target], capture_output=True, text=True, timeout=120)
+    body = done.stdout.partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = re.findall(r'<tr class="([^"]*)"', body)
+    assert rows.count("v-regressed") == 1
+    assert len([row for row in rows if row.startswith("v-")]) == len(HOSTILE) + 1
+    assert rows.count("v-non-inferior hit") == 1
+    assert rows.count("detail") == 1
+    assert "&lt; 0.0001" in body
+    assert "−7.13 pt" in body
+    assert "<script" not in body
+    assert "alert(1)" in body
+
+
+# --------------------------------------------------------------------------------------------------------------- write
+
+
+def write(out: Path) -> dict[str, Path]:
+    return write_reports(a_mixed_decision(), [a_curve_pair()], out, time="now", title="t", command="c")
+
+
+def test_reports_are_written_with_the_verdict_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gate import atomic
+
+    written: list[str] = []
+    real = atomic.write_text
+    monkeypatch.setattr(atomic, "write_text", lambda path, text: (written.append(path.name), real(path, text)))
+    paths = write(tmp_path / "reports" / "new")
+    assert written == ["report.html", "junit.xml", "summary.md", "verdict.json"] == list(paths)
+    assert all(path.is_file() for path in paths.values())
+    assert paths["verdict.json"].read_text() == verdict_json(a_mixed_decision(), time="now")
+
+
+def test_a_killed_run_leaves_no_verdict_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gate import atomic
+
+    write(tmp_path)
+    real = atomic.write_text
+
+    def full_disk(path: Path, text: str) -> None:
+        if path.name == "summary.md":
+            raise OSError("no space left")
+        real(path, text)
+
+    monkeypatch.setattr(atomic, "write_text", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write(tmp_path)
+    assert not (tmp_path / "verdict.json").exists()
+
+
+def test_importing_the_reports_imports_neither_jinja2_nor_rich() -> None:
+    code = "import sys, gate.report; print([m for m in ('jinja2', 'rich', 'torch', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
