@@ -1,7 +1,7 @@
 """Greedy matching of detections with truth boxes in one frame, one class, as COCO defines it.
 
-pycocotools `COCOeval.evaluateImg` (8c9bcc3), with one difference: equal scores are ordered by their boxes and not
-by their place in the input, so that the answer does not depend on input order.
+pycocotools `COCOeval.evaluateImg` (8c9bcc3), with one difference: equal scores and equal overlaps are ordered by
+their boxes and not by their place in the input, so that the answer does not depend on input order.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ def match(
     free = ~ignore
     if len(scores) and len(truths):
         overlap = overlaps(detections, truths, ignore)
+        turn = np.lexsort(truths.T[::-1])
         # COCO's own guard: a threshold of 1.0 must still be met by an exact box.
         least = min(level, 1.0 - 1e-10)
         for d in np.lexsort((*detections.T[::-1], -scores)):
             real = np.where(free, overlap[d], -1.0)
             if real.max() >= least:
-                # Of equal overlaps COCO keeps the last.
-                best = len(real) - 1 - int(np.argmax(real[::-1]))
+                # Of equal overlaps COCO keeps the last one; here the last in the order of the boxes.
+                best = turn[len(real) - 1 - int(np.argmax(real[turn][::-1]))]
                 found[d], free[best] = best, False
             elif (overlap[d][ignore] >= least).any():
                 found[d] = -2

@@ -31,7 +31,8 @@ class NotMeasured:
 class Metric:
     """One metric.
 
-    kind: `ratio` (sums -> numerator, denominator), `smooth` (sums -> value) or `curve` (score histogram -> value).
+    kind: `ratio` (sums -> numerator, denominator), `smooth` (sums -> value) or `curve` (score histogram -> value);
+    ratio, value: the function of the first two.
     needs: names of the sums it reads; `curve` for the histogram itself.
     at_threshold: reads counts at an operating point.
     unitless: a share in 0..1; else it has the head's unit or the loss's own.
@@ -42,7 +43,8 @@ class Metric:
     name: str
     kind: Literal["ratio", "smooth", "curve"]
     needs: frozenset[str]
-    function: Callable[[Sums], tuple[Floats, Floats]] | Callable[[Sums], Floats] | None
+    ratio: Callable[[Sums], tuple[Floats, Floats]] | None = None
+    value: Callable[[Sums], Floats] | None = None
     lower_is_better: bool = False
     at_threshold: bool = False
     unitless: bool = True
@@ -95,8 +97,16 @@ _COUNTS = frozenset({"tp", "fp", "fn"})
 
 
 def _error(name: str, total: str, squares: str) -> Metric:
-    function = mean_of(total)
-    return Metric(name, "ratio", frozenset({total, "events"}), function, True, False, False, "events", squares=squares)
+    return Metric(
+        name,
+        "ratio",
+        frozenset({total, "events"}),
+        mean_of(total),
+        lower_is_better=True,
+        unitless=False,
+        support="events",
+        squares=squares,
+    )
 
 
 _METRICS: dict[str, Metric] = {
@@ -106,13 +116,19 @@ _METRICS: dict[str, Metric] = {
         Metric("recall", "ratio", _COUNTS, recall, at_threshold=True),
         Metric("iou", "ratio", _COUNTS, iou, at_threshold=True),
         Metric("accuracy", "ratio", _COUNTS | {"tn"}, accuracy, at_threshold=True, support="events"),
-        Metric("average_precision", "curve", frozenset({"curve"}), None),
-        Metric("coco_ap", "curve", frozenset({"curve"}), None),
+        Metric("average_precision", "curve", frozenset({"curve"})),
+        Metric("coco_ap", "curve", frozenset({"curve"})),
         _error("brier", "sum_brier", "sum_brier_square"),
         _error("log_loss", "sum_log_loss", "sum_log_loss_square"),
         _error("mae", "sum_abs_error", "sum_square_error"),
         Metric(
-            "rmse", "smooth", frozenset({"sum_square_error", "events"}), rmse, True, False, False, "events"
+            "rmse",
+            "smooth",
+            frozenset({"sum_square_error", "events"}),
+            value=rmse,
+            lower_is_better=True,
+            unitless=False,
+            support="events",
         ),
     )
 }

@@ -118,7 +118,8 @@ def read_toml_located(path: Path, shape: type[T], *, error: type[GateError] = Co
 
     # In a list, because pydantic hands a config down to plain dataclasses but takes none for the outermost.
     # As JSON, because its strict mode wants instances and tuples from Python but objects and arrays in JSON.
-    adapter = TypeAdapter(list[shape], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+    # A type checker cannot see that `shape` is a type here; pydantic can.
+    adapter = TypeAdapter(list[shape], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))  # pyright: ignore[reportInvalidTypeForm]
     try:
         return adapter.validate_json(json.dumps([table], default=lambda date: date.isoformat()))[0], lines
     except ValidationError as invalid:

@@ -52,7 +52,10 @@ def ratio_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Float
     # Own denominators: a moved operating point then costs nothing to first order (method A2).
     share_a, share_b = divide(d_a, total_a[:, None]), divide(d_b, total_b[:, None])
     middle = sign * (theta_a + theta_b)[:, None] / 2
-    d = divide(sign * n_b, total_b[:, None]) - middle * share_b - divide(sign * n_a, total_a[:, None]) + middle * share_a
+    # One bracket a bundle: what is equal in both cancels to 0 exactly, and a clip without difference has none.
+    part_a = divide(sign * n_a, total_a[:, None]) - middle * share_a
+    part_b = divide(sign * n_b, total_b[:, None]) - middle * share_b
+    d = part_b - part_a
     without_a = divide(n_a.sum(axis=1, keepdims=True) - n_a, total_a[:, None] - d_a)
     without_b = divide(n_b.sum(axis=1, keepdims=True) - n_b, total_b[:, None] - d_b)
     delta = sign * (theta_b - theta_a)
@@ -62,11 +65,12 @@ def ratio_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Float
 
 
 def _ratio(metric: Metric, sums: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-    numerator, denominator = metric.function(sums)  # type: ignore[misc]
+    assert metric.ratio is not None
+    numerator, denominator = metric.ratio(sums)
     return np.asarray(numerator, float), np.asarray(denominator, float)
 
 
-def _jackknife(without: Floats, delta: Floats, present: Floats) -> Floats:
+def _jackknife(without: Floats, delta: Floats, present: Mask) -> Floats:
     """se² = (k-1)/k sum_j (delta_(-j) - delta)² over the k clips with any denominator; NaN when one is undefined."""
     k = present.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -94,10 +98,10 @@ def _lost(metric: Metric, a: Mapping[str, Floats], theta: Floats, total: Floats)
 
 def smooth_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
     """Effects of any function of sums, by leaving one clip out (method A4); a, b: name -> (m, J) sums by clip."""
-    value_a, value_b = (metric.function({k: v.sum(axis=1) for k, v in s.items()}) for s in (a, b))  # type: ignore[misc]
+    assert metric.value is not None
+    value_a, value_b = (metric.value({k: v.sum(axis=1) for k, v in s.items()}) for s in (a, b))
     left_a, left_b = (
-        metric.function({k: v.sum(axis=1, keepdims=True) - v for k, v in s.items()})  # type: ignore[misc]
-        for s in (a, b)
+        metric.value({k: v.sum(axis=1, keepdims=True) - v for k, v in s.items()}) for s in (a, b)
     )
     present = a["events"] > 0
     # Of a mean-square root one event moves the value by about value / (sqrt(2) n), were the errors Gaussian.
@@ -108,7 +112,7 @@ def smooth_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floa
 
 
 def _left_out(
-    value_a: Floats, value_b: Floats, without: Floats, sign: float, present: Floats, weight: Floats, lost: Floats
+    value_a: Floats, value_b: Floats, without: Floats, sign: float, present: Mask, weight: Floats, lost: Floats
 ) -> Effects:
     delta = sign * (value_b - value_a)
     n = np.maximum(present.sum(axis=1), 1)[:, None]
@@ -176,7 +180,7 @@ def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
     entries = side.entries
     place = entries.series[curve.kept] * side.clips + side.clip[entries.cell[curve.kept]]
-    return np.bincount(place, weights, entries.rows * side.clips).reshape(entries.rows, side.clips)
+    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64).reshape(-1, side.clips)
 
 
 def _influence(side: ScoredSide, cells: Mask) -> _Side:

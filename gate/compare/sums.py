@@ -41,7 +41,7 @@ def scored_sums(entries: Entries, cells: int, thresholds: Ints) -> dict[str, Flo
     size = entries.rows * cells
 
     def add(weights: Floats) -> Floats:
-        return np.bincount(place, weights, size).reshape(entries.rows, cells)
+        return np.bincount(place, weights, size).astype(np.float64).reshape(entries.rows, cells)
 
     count = entries.count.astype(np.float64)
     positive = entries.positive
@@ -79,7 +79,7 @@ def named_sums(
         given = table.sums(name)
         if name in sums:
             # A head has either scores with a threshold, or a decision of its own; only the latter has these moments.
-            rows = decided if name in ("tp", "fp", "fn", "tn") else given.any(axis=1)
+            rows = decided if name in ("tp", "fp", "fn", "tn") else np.asarray(given.any(axis=1))
             sums[name] = np.where(rows[:, None], given, sums[name])
         else:
             sums[name] = given

@@ -234,7 +234,7 @@ def _cell(
         metric=name,
         unit=unit_of(name, head.unit),
         lower_is_better=what.lower_is_better,
-        slice=slices[c.slice[i]],
+        slice=slices[int(c.slice[i])],
         tier=rule.tier,
         margin=float(j.margin[i]),
         verdict=verdict,
@@ -272,10 +272,11 @@ def _mdr(j: _Judged, i: int) -> float | None:
     if not np.isfinite(j.critical_value[i]):
         return None
     c = j.comparison
-    return _number(detectable(j.effect[i], j.critical_value[i], c.se[i], c.lost[i]))
+    row = slice(i, i + 1)
+    return _number(detectable(j.effect[row], float(j.critical_value[i]), c.se[row], c.lost[row])[0])
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | np.floating) -> float | None:
     """None for NaN; -0.0, which a turned sign leaves behind, is 0."""
     return float(value) + 0.0 if np.isfinite(value) else None
 

@@ -230,7 +230,7 @@ class _Reducer:
     def _finite(self, outputs: Mapping[str, Array], scores: Array) -> NDArray[np.bool_]:
         """(B, K): is every number of that channel finite; of a coupled head, every number of the frame."""
         if not self.task.yields(self.head).coupled:
-            return np.isfinite(scores).reshape(*scores.shape[:2], -1).all(axis=2)
+            return np.asarray(np.isfinite(scores).reshape(*scores.shape[:2], -1).all(axis=2))
         whole = np.ones(len(scores), bool)
         for output in outputs.values():
             whole &= np.isfinite(output).reshape(len(output), -1).all(axis=1)

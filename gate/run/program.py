@@ -54,7 +54,8 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
     _check_inputs(exported, network, shapes, where)
     order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that writes every tensor twice
+    # A debugging aid that writes every tensor twice.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(inputs: Mapping[str, Array]) -> dict[str, tuple[Array, str]]:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in order]

@@ -208,7 +208,7 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         bad = ~np.isfinite(value.corners).all(axis=1) | (value.corners[:, 2:] <= value.corners[:, :2]).any(axis=1)
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
-            _refuse(truths, f"box {value.corners[k].tolist()} has no area", frames, rows[value.frame[k]])
+            _refuse(truths, f"box {value.corners[k].tolist()} has no area", frames, int(rows[value.frame[k]]))
         return ()
     number = value.astype(np.float64)
     if head.task == "regression":
@@ -226,7 +226,7 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         allowed += f", or {head.ignore} to ignore"
     if wrong.any():
         place = np.argwhere(wrong)[0]
-        _refuse(truths, f"truth {number[tuple(place)]:g} out of range ({allowed})", frames, rows[place[0]])
+        _refuse(truths, f"truth {number[tuple(place)]:g} out of range ({allowed})", frames, int(rows[place[0]]))
     return value.shape[1:]
 
 

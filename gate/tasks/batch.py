@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.errors import BundleError
+from gate.errors import BundleError, EvidenceError
 from gate.heads import Head, series_of
 from gate.lattice import encode, probability, scores_to_logits
 from gate.table import EvidenceTable, Ints, empty, histogram
@@ -139,6 +139,7 @@ def summed(
     for k, name in enumerate(names):
         # (C, S) view: frames of one cell add up, in integers, so their order cannot matter.
         np.add.at(moments[:, :, k].T, batch.cell, per_frame[name])
+        _check_room(per_frame[name], batch)
     return EvidenceTable(
         zero.series,
         zero.cells,
@@ -149,12 +150,27 @@ def summed(
     )
 
 
+def _check_room(values: NDArray[np.int64], batch: Batch) -> None:
+    """Raises EvidenceError where the sum of a cell, (B, S) frames of a batch, does not fit 64 bits: integers wrap silently."""
+    sizes = np.abs(values.astype(np.float64))
+    if sizes.sum() >= 2.0**63:
+        totals = np.zeros((batch.cells, values.shape[1]))
+        np.add.at(totals, batch.cell, sizes)
+        if (totals >= 2.0**63).any():
+            raise EvidenceError("a sum of evidence does not fit 64 bits", mend="declare the head in a larger unit")
+
+
+def accepted(logits: Array, threshold: float) -> NDArray[np.bool_]:
+    """Where a score is accepted: as evidence is counted, at or above the threshold on the lattice."""
+    return encode(logits) >= encode(threshold)
+
+
 def yes_or_no(logit: float, truth: float, threshold: float | None) -> Drawing:
     """Truth, probability and decision of one event, as text; truth is NaN where nobody labelled it."""
     said = float(probability(encode([logit]))[0])
     facts = [f"truth {'not labelled' if np.isnan(truth) else ('no', 'yes')[int(truth)]}", f"probability {said:.3f}"]
     if threshold is not None:
-        facts.append("says yes" if logit >= threshold else "says no")
+        facts.append("says yes" if accepted(np.array(logit), threshold) else "says no")
     return Drawing(tuple(facts))
 
 

@@ -17,7 +17,7 @@ from gate.heads import Decoder, Head
 from gate.lattice import MISSED, encode, probability, scores_to_logits
 from gate.matching import match
 from gate.table import EvidenceTable, histogram
-from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, summed
+from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, summed
 
 
 def yields(head: Head) -> Yields:
@@ -123,17 +123,22 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Hits, false alarms, missed and ignored boxes of one class in the first frame, at the first IoU level."""
     label, logit, corners = next(decode(batch.outputs, head))
-    mine = (label == channel) & (logit >= (-np.inf if threshold is None else threshold))
+    mine = (label == channel) & accepted(logit, -np.inf if threshold is None else threshold)
     truth: Boxes = batch.boxes
     wanted = (truth.frame == 0) & (truth.label == channel)
     boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
     found, missed = match(logit[mine].astype(np.float64), corners[mine], boxes, ignore, head.levels[0])
-    drawn = [(*map(float, boxes[k]), "ignored", "") for k in np.flatnonzero(ignore)]
-    drawn += [(*map(float, boxes[k]), "truth", "") for k in found[found >= 0]]
-    drawn += [(*map(float, boxes[k]), "missed", "missed") for k in missed]
+    drawn = [_drawn(boxes[k], "ignored") for k in np.flatnonzero(ignore)]
+    drawn += [_drawn(boxes[k], "truth") for k in found[found >= 0]]
+    drawn += [_drawn(boxes[k], "missed", "missed") for k in missed]
     share = probability(encode(logit[mine]))
     for box, hit, p in zip(corners[mine], found, share, strict=True):
         kind = "hit" if hit >= 0 else "ignored" if hit == -2 else "false"
-        drawn.append((*map(float, box), kind, f"{p:.2f}"))
+        drawn.append(_drawn(box, kind, f"{p:.2f}"))
     facts = f"{(found >= 0).sum()} hits, {(found == -1).sum()} false alarms, {len(missed)} missed"
     return Drawing((facts,), tuple(drawn))
+
+
+def _drawn(box: Array, kind: str, caption: str = "") -> tuple[float, float, float, float, str, str]:
+    x0, y0, x1, y1 = map(float, box)
+    return x0, y0, x1, y1, kind, caption

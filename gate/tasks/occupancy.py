@@ -1,7 +1,7 @@
 """A raster of cells, each occupied or not: top-down road, occupancy, boundaries.
 
 Event: one cell of the raster of one frame. Score: its logit. Missed: nothing, every cell has a score. Ignored: cells
-whose truth is the suite's `ignore` value.
+whose truth is the suite's `ignore` value, or NaN.
 No truth: an all-ignored raster counts for nobody. No prediction: a missing frame, hence broken. Neither: nothing.
 """
 
@@ -12,7 +12,18 @@ import numpy as np
 from gate.heads import Head
 from gate.lattice import scores_to_logits
 from gate.table import EvidenceTable
-from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, raster_kinds, scored_table
+from gate.tasks.batch import (
+    SCORED,
+    Array,
+    Batch,
+    Drawing,
+    Outputs,
+    Yields,
+    accepted,
+    channels_first,
+    raster_kinds,
+    scored_table,
+)
 
 
 def yields(head: Head) -> Yields:
@@ -33,12 +44,16 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
     """Histogram of score x label over all cells; truth is (B, H, W), or (B, K, H, W) for several channels."""
     raw = scores(batch.outputs, head)
     truth = batch.raster.reshape(raw.shape)
-    return scored_table(head, batch, raw, truth, truth != head.ignore)
+    return scored_table(head, batch, raw, truth, ~_ignored(truth, head))
 
 
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Right, false and missed cells of one channel in the first frame."""
     raw = scores(batch.outputs, head)
     truth = batch.raster.reshape(raw.shape)[0, channel]
-    said = scores_to_logits(raw, head.score)[0, channel] >= (0.0 if threshold is None else threshold)
-    return raster_kinds(said, truth == 1, truth == head.ignore, "cells")
+    said = accepted(scores_to_logits(raw, head.score)[0, channel], 0.0 if threshold is None else threshold)
+    return raster_kinds(said, truth == 1, _ignored(truth, head), "cells")
+
+
+def _ignored(truth: Array, head: Head) -> Array:
+    return (truth == head.ignore) | np.isnan(truth)

@@ -20,6 +20,7 @@ from gate.tasks.batch import (
     Drawing,
     Outputs,
     Yields,
+    accepted,
     channels_first,
     raster_kinds,
     scored_table,
@@ -85,5 +86,5 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
     if head.score == "softmax":
         said = raw.argmax(axis=1)[0] == channel
     else:
-        said = scores_to_logits(raw, head.score)[0, channel] >= (0.0 if threshold is None else threshold)
+        said = accepted(scores_to_logits(raw, head.score)[0, channel], 0.0 if threshold is None else threshold)
     return raster_kinds(said, truth == channel, truth == head.ignore, "pixels")

@@ -1,19 +1,25 @@
 """A tiny exam and tiny releases of it: a suite of random frames, and bundles of recorded predictions.
 
-No network runs and no picture is decoded, so a whole comparison takes as long as its arithmetic.
+No network runs and no picture is decoded, so a whole comparison takes as long as its arithmetic. `with_images` is the
+exception: the same frames with pictures of 8 x 8 pixels, for bundles of programs. `gate` runs the command line.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import Image
 
+from gate.cli import main
 from gate.lock import write_lock
 from gate.suite import open_suite
 from gate.suite.suite import LOCK
@@ -164,3 +170,87 @@ def nested(values: Array) -> pa.Array:
     for size in reversed(values.shape[1:]):
         column = pa.FixedSizeListArray.from_arrays(column, size)
     return column
+
+
+IMAGE = """
+[inputs.image]
+file = "images/{frame_id}.png"
+kind = "image"
+shape = [3, 8, 8]
+"""
+
+
+def sign_only(suite: str = SUITE) -> str:
+    """The suite text with its first head alone."""
+    return "[[heads]]".join(suite.split("[[heads]]")[:2])
+
+
+def with_images(folder: Path, world: World, *, freeze: bool = True) -> Path:
+    """The suite with the head `cam.sign` and a picture of each frame, whose colour tells the truth to a linear program."""
+    write_suite(folder, world, text=sign_only() + IMAGE, policy=POLICY.partition('\n[[rules]]\nmatch = "cam')[0], freeze=False)
+    (folder / "images").mkdir()
+    for name, signs in zip(world.ids, world.signs, strict=True):
+        red, green = (200 if sign else 50 for sign in signs)
+        Image.new("RGB", (8, 8), (red, green, 0)).save(folder / "images" / f"{name}.png")
+    if freeze:
+        refreeze(folder)
+    return folder
+
+
+def program_bundle(folder: Path, program: bytes | None, *, inputs: str = 'image = "image"', heads: str = '"sign"') -> Path:
+    """A bundle of one network `cam` with a program, or, with None, with a program that is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if program is not None:
+        (folder / "cam.pt2").write_bytes(program)
+    (folder / "bundle.toml").write_text(
+        '[bundle]\nname = "tiny"\nversion = "1"\n\n[networks.cam]\nprogram = "cam.pt2"\n'
+        f"inputs = {{ {inputs} }}\nheads = [{heads}]\n"
+    )
+    return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code and what it said. made, changed: files that it made, and that it changed or removed."""
+
+    code: int
+    out: str
+    err: str
+    made: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+def gate(*words: str | Path, cwd: Path) -> Ended:
+    """Run `gate WORDS` in this process, in the folder `cwd`."""
+    before, out, err = _files(cwd), StringIO(), StringIO()
+    command, sys.argv = sys.argv, ["gate", *map(str, words)]
+    code: object = None
+    try:
+        with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = command
+    after = _files(cwd)
+    made = tuple(sorted(after.keys() - before.keys()))
+    changed = tuple(sorted(name for name, data in before.items() if after.get(name) != data))
+    assert isinstance(code, int), "every way out has its exit code"
+    return Ended(code, out.getvalue(), err.getvalue(), made, changed)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, the hidden ones too."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def refused(ended: Ended, code: int, *words: str) -> None:
+    """The command ended with `code` and a single message that has all `words`; it printed and wrote nothing else."""
+    said = ended.err[ended.err.rfind("gate: ") :]
+    assert (ended.code, ended.out) == (code, ""), ended.err
+    assert ended.err.count("gate: ") == 1, ended.err
+    assert "Traceback" not in ended.err
+    assert "internal error" not in said
+    for word in words:
+        assert word in said
+    assert (ended.made, ended.changed) == ((), ())

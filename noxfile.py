@@ -1,0 +1,55 @@
+"""What a person or CI runs: `nox -s demo`, `nox -s tests`, `nox -s lint`. Versions live in constraints.txt."""
+
+from __future__ import annotations
+
+import nox
+
+# The venv tool of Python itself, never uv: uv ignores pip's configuration and would fetch torch's CUDA build.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.error_on_missing_interpreters = True
+
+PINNED = ("-c", "constraints.txt")
+
+
+def group(name: str) -> list[str]:
+    """Requirements of a dependency group of pyproject.toml."""
+    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job on the embedded suite, from the built wheel."""
+    session.install(*PINNED, ".")
+    session.run("gate", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; those that need ../shared or chromium skip with a reason where these are absent."""
+    session.install(*PINNED, "-e", ".", *group("test"))
+    session.run("python", "-m", "pytest", *session.posargs, env={"OMP_WAIT_POLICY": "PASSIVE"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, the house's layers, and declared dependencies."""
+    session.install(*PINNED, *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+    session.run("deptry", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types of gate/."""
+    session.install(*PINNED, "-e", ".", *group("types"))
+    session.run("basedpyright")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed and memory beside named baselines; prints, never fails."""
+    session.install(*PINNED, "-e", ".", *group("bench"))
+    session.run("python", "benchmarks/bench_camvid.py", *session.posargs)
