@@ -79,7 +79,12 @@ def product(folder: Path) -> dict[str, float]:
         thresholds=folder / "no-thresholds",
     )
     spent["whole_s"] = time.perf_counter() - start
-    return {**spent, "peak_mb": peak_mb(), "predictions": result.decision.predictions, "cells": len(result.decision.cells)}
+    return {
+        **spent,
+        "peak_mb": peak_mb(),
+        "predictions": result.decision.predictions,
+        "cells": len(result.decision.cells),
+    }
 
 
 def measured(mode: str, folder: Path) -> dict[str, float]:
@@ -120,14 +125,14 @@ def report(rounds: list[tuple[dict[str, float], dict[str, float]]]) -> None:
     last = products[-1]
     print(f"{last['predictions']:.0f} predictions, {last['cells']:.0f} cells, two bundles, {os.cpu_count()} cores")
     print(f"{'':42}{'s':>8}{'x bare':>8}{'peak MB':>9}")
-    ratios = {
-        key: statistics.median(p[key] / b["forward_s"] for b, p in rounds) for key in ("running_s", "whole_s")
-    }
+    ratios = {key: statistics.median(p[key] / b["forward_s"] for b, p in rounds) for key in ("running_s", "whole_s")}
     print(f"{'bare forward passes':42}{median(bares, 'forward_s'):8.1f}{1.0:8.2f}{median(bares, 'peak_mb'):9.0f}")
     print(f"{'  loading both programs':42}{median(bares, 'loading_s'):8.1f}")
     print(f"{'run: load, decode, forward, reduce':42}{median(products, 'running_s'):8.1f}{ratios['running_s']:8.2f}")
     peak = median(products, "peak_mb")
-    print(f"{'whole comparison, contracts included':42}{median(products, 'whole_s'):8.1f}{ratios['whole_s']:8.2f}{peak:9.0f}")
+    print(
+        f"{'whole comparison, contracts included':42}{median(products, 'whole_s'):8.1f}{ratios['whole_s']:8.2f}{peak:9.0f}"
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     code = h ^ 0x8000 if the sign bit of h is clear, else ~h        h: bits of float16(logit), -0 folded to +0
 
 Greater logit, greater code. -inf is 0x03FF and +inf 0xFC00, so codes below 0x03FF never occur as scores and
-`MISSED` = 0 stands for a positive that got no score at all. Average precision moves by at most 6.1e-5 and F1 by
-3e-5 against raw float32 scores, and by nothing when the head emits float16 or bfloat16 logits.
+`MISSED` = 0 stands for a positive that got no score at all. Nothing moves when the head emits float16 or bfloat16
+logits. Of 300,000 float32 scores average precision moves by at most 6.1e-5 and F1 by 3e-5; where events are few, by
+what two neighbours that became equal are worth (0.006 with 8 positives in 272 events, measured).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from gate.atomic import write_text
 from gate.errors import LockError
 
 SCHEMA = "gate.lock/1"
+_MEND = "restore it, or freeze again"
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,16 @@ def read_lock(path: Path) -> Lock:
         text = path.read_bytes().decode()
         table = tomllib.loads(text)
         if table.get("schema") != SCHEMA:
-            raise LockError(f"this is not a {SCHEMA} file", where=str(path))
+            raise LockError(f"this is not a {SCHEMA} file", where=str(path), mend=_MEND)
         files = tuple((str(k), str(v)) for k, v in table["files"].items())
         lock = Lock(table["kind"], table["name"], table["version"], table["evaluator"], files)
+        same = str(lock) == text
     except FileNotFoundError as error:
         raise LockError("no such file", where=str(path)) from error
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise LockError(f"this is not a lock: {error}", where=str(path), mend="freeze again") from error
-    if str(lock) != text:
-        raise LockError("the lock itself was changed by hand", where=str(path), mend="restore it, or freeze again")
+        raise LockError(f"this is not a lock: {error}", where=str(path), mend=_MEND) from error
+    if not same:
+        raise LockError("the lock itself was changed by hand", where=str(path), mend=_MEND)
     return lock
 
 

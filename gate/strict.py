@@ -79,9 +79,7 @@ class Lines:
 
     def where(self, *place: str | int) -> str:
         """`suite.toml:14: heads.3.task`: the `where` of a GateError about this place."""
-        keys = (
-            str(p) if isinstance(p, int) or re.fullmatch(r"[\w-]+", p, re.ASCII) else f'"{p}"' for p in place
-        )
+        keys = (str(p) if isinstance(p, int) or re.fullmatch(r"[\w-]+", p, re.ASCII) else f'"{p}"' for p in place)
         at = f"{self.file}:{self.at(*place)}"
         return f"{at}: {'.'.join(shown(key) for key in keys)}" if place else at
 
@@ -166,9 +164,7 @@ def read_json(
             parse_float=_number(float),
             parse_int=_number(int),
         )
-        if (
-            "\\ud" in text.lower()
-        ):  # json lets half a surrogate pair through; the first write would fail on it
+        if "\\ud" in text.lower():  # json lets half a surrogate pair through; the first write would fail on it
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as bad:
         raise error(f"not valid JSON: {bad.msg}", where=f"{where}:{bad.lineno}:{bad.colno}") from None
@@ -357,9 +353,7 @@ class _Problem:
 
     def __init__(self, told: Mapping[str, Any], table: object) -> None:
         self.kind, self.value, self.loc = told["type"], told["input"], told["loc"][1:]
-        self.wanted = re.sub(
-            "^Input should be ", "expected a value ", told["msg"].removeprefix("Value error, ")
-        )
+        self.wanted = re.sub("^Input should be ", "expected a value ", told["msg"].removeprefix("Value error, "))
         if self.kind == "literal_error":
             self.wanted = f"expected one of {told['ctx']['expected']}"
         elif self.kind in _EXPECTED:
@@ -367,9 +361,7 @@ class _Problem:
         self.place: Place = ()
         self.union: tuple[Place, object] | None = None
         for n, step in enumerate(self.loc):
-            if (isinstance(table, dict) and step in table) or (
-                isinstance(table, list) and step in range(len(table))
-            ):
+            if (isinstance(table, dict) and step in table) or (isinstance(table, list) and step in range(len(table))):
                 self.place, table = (*self.place, step), table[step]
             elif self.kind == "missing" and n == len(self.loc) - 1:
                 self.place = (*self.place, step)
@@ -411,9 +403,7 @@ def _told(problem: _Problem, schema: Mapping[str, Any]) -> str:
         return "unknown key" + (_nearest(loc[-1], allowed) or f"; allowed: {', '.join(allowed)}")
     options = [x for node in _nodes(schema, loc) for x in node.get("enum", [node.get("const")])]
     near = _nearest(value, [x for x in options if isinstance(x, str)]) if isinstance(value, str) else ""
-    return (
-        shown(problem.wanted, 1000) + ("" if problem.kind == "value_error" else f", got {_got(value)}") + near
-    )
+    return shown(problem.wanted, 1000) + ("" if problem.kind == "value_error" else f", got {_got(value)}") + near
 
 
 def _nearest(text: str, known: Sequence[str]) -> str:
@@ -430,12 +420,7 @@ def _nodes(schema: Mapping[str, Any], loc: Sequence[str | int]) -> list[Mapping[
             return opened(schema["$defs"][node["$ref"].rpartition("/")[2]])
         return [
             node,
-            *(
-                inner
-                for word in ("anyOf", "oneOf", "allOf")
-                for n in node.get(word, ())
-                for inner in opened(n)
-            ),
+            *(inner for word in ("anyOf", "oneOf", "allOf") for n in node.get(word, ()) for inner in opened(n)),
         ]
 
     nodes = opened(schema["items"])
@@ -451,12 +436,8 @@ def _nodes(schema: Mapping[str, Any], loc: Sequence[str | int]) -> list[Mapping[
                 )
                 for n in nodes
             ]
-        deeper = [
-            inner for options in below for node in options if isinstance(node, dict) for inner in opened(node)
-        ]
-        nodes = (
-            deeper or [n for n in nodes if n.get("title") == step] or nodes
-        )  # else: the name of a union branch
+        deeper = [inner for options in below for node in options if isinstance(node, dict) for inner in opened(node)]
+        nodes = deeper or [n for n in nodes if n.get("title") == step] or nodes  # else: the name of a union branch
     return nodes
 
 

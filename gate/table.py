@@ -103,9 +103,7 @@ def merge(tables: Iterable[EvidenceTable]) -> EvidenceTable:
         if (part.series, part.cells, part.names) != (first.series, first.cells, first.names):
             raise EvidenceError("evidence of different heads or suites cannot be added")
         moments = add_exact(moments, part.moments)
-    keys, counts = _sum_equal_keys(
-        np.concatenate([p.keys for p in parts]), np.concatenate([p.counts for p in parts])
-    )
+    keys, counts = _sum_equal_keys(np.concatenate([p.keys for p in parts]), np.concatenate([p.counts for p in parts]))
     return EvidenceTable(first.series, first.cells, keys, counts, first.names, moments)
 
 

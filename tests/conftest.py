@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.programs import Programs
-from tests.support.tiny import World, make_world, predict, with_images, write_bundle, write_suite
+from tests.support.tiny import World, make_world, predict, with_images, without_worker, write_bundle, write_suite
 
 
 @pytest.fixture
 def without_contract_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparisons without the process that imports the contract engine; for tests whose point is not a contract."""
-
-    @contextmanager
-    def nobody() -> Iterator[None]:
-        yield None
-
-    monkeypatch.setattr("gate.pipeline.contract_worker", nobody)
-    monkeypatch.setattr("gate.pipeline.check_all", lambda worker, root, predictions: ())
+    without_worker(monkeypatch)
 
 
 @pytest.fixture

@@ -30,9 +30,10 @@ from tests.oracles import camvid, coco
 
 SHARED = Path(__file__).parents[2] / "shared" / "camvid"
 pytestmark = pytest.mark.skipif(
-    not (SHARED / "suite.toml").is_file(), reason=f"the CamVid exam is not at {SHARED}; it is not part of the repository"
+    not (SHARED / "suite.toml").is_file(),
+    reason=f"the CamVid exam is not at {SHARED}; it is not part of the repository",
 )
-#: pycocotools, scikit-learn and the lattice: half-precision scores move a curve by at most 6.1e-5.
+#: Half-precision scores move a curve of many events by less than this.
 LATTICE = 1e-4
 Decide = Callable[..., Result]
 
@@ -108,7 +109,7 @@ def test_frames_are_run_in_the_order_in_which_the_exam_is_defined(exam: Exam, or
 
 
 @pytest.mark.parametrize(("head", "channels"), [("grid", 990), ("presence", 11)])
-def test_average_precision_is_that_of_scikit_learn(
+def test_average_precision_is_exactly_that_of_scikit_learn_on_half_precision_scores(
     exam: Exam, oracle: camvid.Answers, head: str, channels: int
 ) -> None:
     _, truth = truth_of(oracle, head)
@@ -116,13 +117,35 @@ def test_average_precision_is_that_of_scikit_learn(
     curve = curves(by_score(exam.answered("incumbent").evidence[f"front.{head}"]), validation(exam))
     measured = average_precision(curve)
     assert len(measured) == channels
+    assert curve.total.tolist() == (truth[inside] == 1).sum(axis=0).tolist()
     for k in range(channels):
-        here, scores = truth[inside, k] == 1, oracle.outputs[head][inside, k]
+        here, halves = truth[inside, k] == 1, oracle.outputs[head][inside, k].astype(np.float16)
         if here.any():
-            assert measured[k] == pytest.approx(average_precision_score(here, scores), abs=LATTICE)
+            assert measured[k] == pytest.approx(average_precision_score(here, halves), abs=1e-12)
         else:
             assert np.isnan(measured[k])
-    assert curve.total.tolist() == (truth[inside] == 1).sum(axis=0).tolist()
+
+
+@pytest.mark.parametrize("head", ["grid", "presence"])
+def test_average_precision_of_raw_scores_differs_by_no_more_than_neighbours_that_became_equal(
+    exam: Exam, oracle: camvid.Answers, head: str
+) -> None:
+    _, truth = truth_of(oracle, head)
+    inside = oracle.of_split("validation")
+    measured = average_precision(
+        curves(by_score(exam.answered("incumbent").evidence[f"front.{head}"]), validation(exam))
+    )
+    known = np.flatnonzero(~np.isnan(measured))
+    apart = np.empty(len(known))
+    for at, k in enumerate(known):
+        here, raw = truth[inside, k] == 1, oracle.outputs[head][inside, k]
+        apart[at] = abs(measured[k] - average_precision_score(here, raw))
+        _, group, size = np.unique(raw.astype(np.float16), return_inverse=True, return_counts=True)
+        # A positive with a half-precision score of its own contributes exactly what scikit-learn says.
+        assert apart[at] <= (here & (size[group] > 1)).sum() / here.sum() + 1e-12
+    # With 272 frames a single tie is dear where positives are few; most channels have none that matters.
+    assert (apart < LATTICE).mean() > 0.7
+    assert apart.max() < 0.01
 
 
 @pytest.mark.parametrize("head", ["grid", "presence"])
@@ -244,6 +267,7 @@ def test_critical_heads_that_34_clips_cannot_prove_make_it_inconclusive(exam: Ex
     undecided = [c for c in whole(result) if c.tier == "critical" and c.verdict == "undecided"]
     assert undecided
     assert all(cell.clips_needed and cell.clips_needed > 0 for cell in undecided)
+    assert all(f"about {cell.clips_needed} more clips" in cell.reason for cell in undecided)
     first = result.decision.reasons[0]
-    assert set(first.predictions) <= {"front.road_edge", "front.bev_road"}
-    assert any(str(cell.clips_needed) in cell.reason for cell in undecided)
+    assert set(first.predictions) == {"front.road_edge", "front.bev_road"}
+    assert f"about {max(cell.clips_needed or 0 for cell in undecided)} more clips" in first.text

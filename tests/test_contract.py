@@ -203,9 +203,7 @@ def test_at_most_five_failing_rows_are_printed_and_all_are_listed() -> None:
 
 
 def test_control_characters_of_an_id_are_escaped() -> None:
-    found = get(
-        labels({"sample_id": ["a\x1b[2J\n"] * 2 + ["b1", "b2", "c1", "c2"]}), "labels.unique.sample_id"
-    )
+    found = get(labels({"sample_id": ["a\x1b[2J\n"] * 2 + ["b1", "b2", "c1", "c2"]}), "labels.unique.sample_id")
     assert found.observed.isprintable()
 
 
@@ -283,12 +281,8 @@ def test_pairs_and_compounds_that_are_null_together_do_not_pass(extra: Any) -> N
 def test_a_suite_that_speaks_of_nulls_gets_no_partner(extra: Any, entries: list[Any]) -> None:
     results = labels({"speed": [1.0, 2.0, 3.0, 4.0, 5.0, np.nan]}, extra=extra(*entries))
     assert broken(results) == []
-    assert [
-        result.name for result in results if ".not_null." in result.name and ".extra." in result.name
-    ] == []
-    assert (
-        get(results, "labels.extra.1.column_values_to_be_between").observed == "5 of 6 rows pass, 1 are empty"
-    )
+    assert [result.name for result in results if ".not_null." in result.name and ".extra." in result.name] == []
+    assert get(results, "labels.extra.1.column_values_to_be_between").observed == "5 of 6 rows pass, 1 are empty"
 
 
 @pytest.mark.parametrize("nullable", ["true", 1, False, None])
@@ -313,9 +307,7 @@ def test_an_expectation_that_selects_no_row_does_not_pass(extra: Any) -> None:
     assert results[-1].observed == "there was no row to check"
 
 
-@pytest.mark.parametrize(
-    ("severity", "ours"), [("critical", "critical"), ("warning", "warning"), ("info", "warning")]
-)
+@pytest.mark.parametrize(("severity", "ours"), [("critical", "critical"), ("warning", "warning"), ("info", "warning")])
 def test_severity_survives_to_the_result_and_its_partner(extra: Any, severity: str, ours: str) -> None:
     results = labels(extra=extra(between("speed", 0, 1, severity=severity)))
     assert [result.severity for result in results[-2:]] == [ours, ours]
@@ -369,9 +361,7 @@ def test_an_entry_that_cannot_be_understood_is_refused_with_its_number(extra: An
     assert raised.value.mend
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "null", '{"name": "mine"}', '{"expectations": 3}', "\ud800"]
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"name": "mine"}', '{"expectations": 3}', "\ud800"])
 def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "expectations.json"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -391,9 +381,7 @@ def test_a_suite_that_the_engine_wrote_is_read(tmp_path: Path) -> None:
     context = gx.get_context(mode="ephemeral")
     suite = context.suites.add(gx.ExpectationSuite(name="mine"))
     wanted = {"column": "speed", "min_value": 0, "max_value": 4}
-    suite.add_expectation_configuration(
-        ExpectationConfiguration("expect_column_values_to_be_between", wanted)
-    )
+    suite.add_expectation_configuration(ExpectationConfiguration("expect_column_values_to_be_between", wanted))
     suite.save()
     stored = suite.to_json_dict()
     assert stored["expectations"][0]["id"]  # type: ignore[index]  # the engine refuses this one elsewhere
@@ -417,9 +405,7 @@ def test_whole_clips_in_every_required_split_pass() -> None:
 
 
 def test_a_clip_in_two_splits_is_named() -> None:
-    results = splits(
-        ["a", "a", "b", "c", "b"], ["calibration", "calibration", "validation", "validation", "train"]
-    )
+    results = splits(["a", "a", "b", "c", "b"], ["calibration", "calibration", "validation", "validation", "train"])
     assert broken(results) == ["splits.one_split_per_clip"]
     found = get(results, "splits.one_split_per_clip")
     assert found.failed == ("b",)
@@ -457,9 +443,7 @@ OF = "candidate.predictions."
 def test_a_thousand_healthy_predictions_pass_in_a_fixed_order() -> None:
     results = predictions(1000)
     assert broken(results) == []
-    names = (
-        """rows named unique asked answered shape finite_known finite low high dtype_known dtype constant"""
-    )
+    names = """rows named unique asked answered shape finite_known finite low high dtype_known dtype constant"""
     assert [result.name for result in results] == [OF + name for name in names.split()]
     assert get(results, OF + "low").observed == "1000 of 1000 rows pass"
     assert get(results, OF + "low").where == "candidate predictions, columns low, lo"
@@ -560,9 +544,7 @@ def test_an_answer_that_never_comes_is_a_failure(monkeypatch: pytest.MonkeyPatch
 
 
 def test_results_are_plain_python() -> None:
-    results = labels({"sample_id": [1, 1, 2, 3, 4, 5], "speed": [np.nan] * 6}, rows=5) + predictions(
-        low=np.nan
-    )
+    results = labels({"sample_id": [1, 1, 2, 3, 4, 5], "speed": [np.nan] * 6}, rows=5) + predictions(low=np.nan)
     assert pickle.loads(pickle.dumps(results)) == results
     for result in results:
         name, success, expectation, observed, where, failed, severity = astuple(result)

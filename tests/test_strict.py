@@ -183,9 +183,7 @@ def test_importing_the_reader_does_not_import_pydantic() -> None:
         ("[inputs.a]\nsize = []", "2: inputs.a.size: expected an integer or a string, got a list of 0"),
     ],
 )
-def test_a_problem_is_told_with_its_line_and_the_nearest_right_thing(
-    text: str, line: str | None, write: Write
-) -> None:
+def test_a_problem_is_told_with_its_line_and_the_nearest_right_thing(text: str, line: str | None, write: Write) -> None:
     told = refusal(write(text))
     assert len(told) == 1
     assert line is None or told == [f"suite.toml:{line}"]
@@ -213,9 +211,7 @@ def test_a_number_too_large_for_a_float_is_refused_and_not_infinite(write: Write
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(write: Write) -> None:
-    told = refusal(
-        write("[inputs.b]\ncuont = 1\n[[heads]]\nhead = 3\n[inputs.a]\ncount = 'x'\njugded = true")
-    )
+    told = refusal(write("[inputs.b]\ncuont = 1\n[[heads]]\nhead = 3\n[inputs.a]\ncount = 'x'\njugded = true"))
     assert told == [
         "suite.toml:2: inputs.b.cuont: unknown key; did you mean 'count'?",
         "suite.toml:3: heads.0.task: missing; this key is required",
@@ -310,9 +306,7 @@ def test_a_bomb_is_refused_before_it_is_parsed(text: str, told: str, write: Writ
     assert refusal(write(text)) == [f"suite.toml:{told}"]
 
 
-@pytest.mark.parametrize(
-    "text", ['"' + '\\"' * 1_000_000, '"""' + '""\\"' * 1_000_000, "'''" + "''a" * 1_000_000]
-)
+@pytest.mark.parametrize("text", ['"' + '\\"' * 1_000_000, '"""' + '""\\"' * 1_000_000, "'''" + "''a" * 1_000_000])
 def test_a_string_that_never_ends_costs_one_pass(text: str, write: Write) -> None:
     assert len(refusal(write(text))) == 1
 
@@ -340,9 +334,7 @@ def test_no_text_at_all_breaks_the_locator(text: str) -> None:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return
-    missing = [
-        place for place in places(document) if isinstance(place[-1], str) and place not in lines.numbers
-    ]
+    missing = [place for place in places(document) if isinstance(place[-1], str) and place not in lines.numbers]
     assert not missing
 
 
@@ -526,9 +518,7 @@ VALUES = st.recursive(
 
 
 @given(document=st.dictionaries(KEYS, VALUES, max_size=4), data=st.data())
-def test_each_key_is_located_on_the_line_on_which_it_was_written(
-    document: dict[str, Any], data: st.DataObject
-) -> None:
+def test_each_key_is_located_on_the_line_on_which_it_was_written(document: dict[str, Any], data: st.DataObject) -> None:
     writer = Writer(data.draw)
     writer.body((), document)
     tomllib.loads(writer.text)  # or else the test itself is wrong
@@ -541,11 +531,7 @@ def test_each_key_is_located_on_the_line_on_which_it_was_written(
 
 @given(
     st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(),
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
         max_leaves=20,
     )

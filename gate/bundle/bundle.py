@@ -117,9 +117,7 @@ def lock_bundle(root: Path) -> Lock:
 
 def _lock_now(root: Path, manifest: _Manifest, files: dict[str, tuple[Path, ...]]) -> Lock:
     names = [MANIFEST, *(p.relative_to(root).as_posix() for paths in files.values() for p in paths)]
-    return make_lock(
-        "bundle", root, names, name=manifest.bundle.name, version=manifest.bundle.version, evaluator="-"
-    )
+    return make_lock("bundle", root, names, name=manifest.bundle.name, version=manifest.bundle.version, evaluator="-")
 
 
 def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -> list[str]:

@@ -7,11 +7,15 @@ This is the seam for a fuller scan: callers know only `scanned`.
 
 from __future__ import annotations
 
+import ast
 import io
 import pickletools
 import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 from gate.errors import BundleError, RefusedError, shown
 from gate.strict import read_json
@@ -35,6 +39,30 @@ _SAFE_GLOBALS = {
     *(f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short")),
     *(f"torch {kind}Storage" for kind in ("Char", "Byte", "Bool")),
 }
+# The loader makes Python source of a model: expressions of shapes go to `eval`, guards to `exec`, names into the text
+# of functions. So names must be names, and expressions may use nothing but these.
+_MODEL_BYTES = 256 << 20
+_MEND_MODEL = "export anew with torch.export.save; if it still says so, ship predictions and report it"
+_CODE = ("expr_str", "guards_code")
+_WORDS = ("name", "forward_arg_names")
+_SPECS = ("in_spec",)
+_QUOTED = re.compile(r"[A-Za-z0-9_./ -]{0,200}")  # no bracket: nothing can be called, wherever it ends up
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+_SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}")
+_FUNCTIONS = frozenset(
+    re.findall(
+        r"\w+",
+        "Symbol Integer Rational Float Add Mul Pow Max Min Mod Abs floor ceiling Piecewise ExprCondPair And Or Not "
+        "Eq Ne Lt Le Gt Ge Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan true false "
+        "oo FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift PowByNatural "
+        "FloatPow FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt "
+        "RoundDecimal ToFloat Identity L",
+    )
+)
+_ATTRIBUTES = ("size", "stride", "storage_offset", "dim")
+_NODES = (ast.Expression, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Constant, ast.Name)
+_NODES += (ast.Attribute, ast.Subscript, ast.Tuple, ast.keyword, ast.Load)
+_NODES += (ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 
 
 def scanned(path: Path) -> bytes:
@@ -48,12 +76,33 @@ def scanned(path: Path) -> bytes:
     data = path.read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_directory(archive, data)
             _scan(archive, path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+    # RuntimeError: an encrypted entry, or a method of compression that is not known
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise BundleError(
             f"not a torch.export archive: {shown(error)}", where=str(path), mend="write it with torch.export.save"
         ) from error
     return data
+
+
+def _check_directory(archive: zipfile.ZipFile, data: bytes) -> None:
+    """Raises BadZipFile unless the directory is where the end records say, and where Python's reader looks for it.
+
+    The loader's own reader goes to the recorded place, Python's to the place before the end records: an archive in
+    which these differ shows one content here and another one there.
+    """
+    end = data.rfind(b"PK\x05\x06")
+    start, comment = struct.unpack_from("<IH", data, end + 16)
+    located = end - 20 if data[end - 20 : end - 16] == b"PK\x06\x07" else None
+    if located is not None:
+        record = struct.unpack_from("<Q", data, located + 8)[0]
+        start64 = struct.unpack_from("<Q", data, record + 48)[0]
+        if record != located - 56 or data[record : record + 4] != b"PK\x06\x06" or start not in (start64, 0xFFFFFFFF):
+            raise zipfile.BadZipFile("two readers could read it differently")
+        start = start64
+    if comment or end + 22 != len(data) or archive.start_dir != start or not data.startswith(b"PK\x03\x04"):
+        raise zipfile.BadZipFile("two readers could read it differently")
 
 
 def _scan(archive: zipfile.ZipFile, path: Path) -> None:
@@ -72,6 +121,8 @@ def _scan(archive: zipfile.ZipFile, path: Path) -> None:
             raise RefusedError("a compressed entry", where=where)
         if entry.filename.endswith("_config.json"):
             _scan_config(archive.read(entry), where)
+        elif "/models/" in entry.filename:
+            _scan_model(read_json(archive.read(entry), where=where, error=BundleError, max_bytes=_MODEL_BYTES), where)
         elif entry.filename.endswith(".pt"):
             _scan_saved(archive.read(entry), where)
     if not any(re.fullmatch(r"[^/]+/models/[^/]+\.json", e.filename) for e in entries):
@@ -87,10 +138,72 @@ def _scan_config(data: bytes, where: str) -> None:
     for name, tensor in config.items():
         if not isinstance(tensor, dict) or tensor.get("use_pickle") is not False:
             raise RefusedError(
-                f"tensor {shown(name)} is pickled", where=where, mend="export without custom objects or tensor subclasses"
+                f"tensor {shown(name)} is pickled",
+                where=where,
+                mend="export without custom objects or tensor subclasses",
             )
         if not re.fullmatch(r"(weight|tensor)_\d+", str(tensor.get("path_name"))):
             raise RefusedError(f"tensor {shown(name)} is kept as {shown(tensor.get('path_name'))}", where=where)
+
+
+def _scan_model(document: Any, where: str) -> None:
+    """Raises RefusedError for a text that becomes Python source and is neither a name nor arithmetic."""
+    pending: list[tuple[str, Any]] = [("", document)]
+    while pending:
+        key, value = pending.pop()
+        if isinstance(value, dict):
+            pending += [(k, v) for k, v in value.items() if k != "metadata"]
+        elif isinstance(value, list):
+            pending += [(key, v) for v in value]
+        elif isinstance(value, str) and not _harmless(key, value, where):
+            what = f"'{shown(value)}' in `{key}` would be run when it is loaded"
+            raise RefusedError(what, where=where, mend=_MEND_MODEL)
+
+
+def _harmless(key: str, text: str, where: str) -> bool:
+    if key in _WORDS:
+        return not text or bool(_IDENTIFIER.fullmatch(text))
+    if key in _CODE:
+        return _arithmetic(text)
+    if key in _SPECS:  # JSON in a text, with JSON in its contexts
+        return all(_QUOTED.fullmatch(word) for word in _words(text, where))
+    return True
+
+
+def _words(text: str, where: str) -> list[str]:
+    """All texts of a tree of inputs, whose contexts are JSON themselves."""
+    found: list[str] = []
+    pending: list[Any] = [read_json(text.encode(), where=where, error=BundleError)]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, str) and value[:1] in ("[", "{", '"'):
+            pending.append(read_json(value.encode(), where=where, error=BundleError))
+        elif isinstance(value, str):
+            found.append(value)
+    return found
+
+
+def _arithmetic(text: str) -> bool:
+    """Is `text` an expression of numbers, symbols and the functions that a shape may use?"""
+    try:
+        nodes = list(ast.walk(ast.parse(text, mode="eval"))) if len(text) <= 20_000 else []
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return bool(nodes) and all(_plain(node) for node in nodes)
+
+
+def _plain(node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id in _FUNCTIONS or bool(_SYMBOL.fullmatch(node.id))
+    if isinstance(node, ast.Attribute):
+        return node.attr in _ATTRIBUTES
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return bool(_QUOTED.fullmatch(node.value))
+    return isinstance(node, _NODES)
 
 
 def _scan_saved(data: bytes, where: str) -> None:
@@ -103,6 +216,7 @@ def _scan_saved(data: bytes, where: str) -> None:
     if not data.startswith(b"PK"):
         raise RefusedError("pickled sample inputs in the old torch.save layout", where=where)
     with zipfile.ZipFile(io.BytesIO(data)) as inner:
+        _check_directory(inner, data)
         for entry in inner.infolist():
             if not _SAVED_ENTRY.fullmatch(entry.filename) or entry.file_size > len(data):
                 raise RefusedError(f"sample inputs with an entry {shown(entry.filename)}", where=where)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from gate.curves import Curves
 from gate.errors import ConfigError
-from gate.lattice import LARGEST_LOGIT, decode, encode
+from gate.lattice import LARGEST_LOGIT, LOWEST, decode, encode
 from gate.measures import divide, f_beta
 
-Status = Literal["calibrated", "kept", "threshold_weak", "no_positives"]
+Status = Literal["calibrated", "kept", "threshold_weak", "no_positives", "no_scores"]
 NEAR = 0.02
 #: Fewer positives than this do not place a threshold (method A11.1).
 ENOUGH_POSITIVES = 30
@@ -48,7 +48,7 @@ class OperatingPoint:
 
     @property
     def feasible(self) -> bool:
-        return self.threshold is not None and self.status != "no_positives"
+        return self.threshold is not None and self.status not in ("no_positives", "no_scores")
 
 
 def beta_of(objective: str) -> float:
@@ -90,7 +90,7 @@ def calibrate(
         status: Status = "calibrated"
         threshold: float | None = None
         if not positives or chosen[row] < 0:
-            status, threshold = "no_positives", shipped
+            status, threshold = ("no_scores" if positives else "no_positives"), shipped
         elif shipped is not None and (fixed or logit[low[row]] <= shipped <= logit[high[row]]):
             status, threshold = "kept", shipped
         else:
@@ -115,7 +115,12 @@ def calibrate(
 
 def threshold_codes(thresholds: Sequence[float | None]) -> NDArray[np.int64]:
     """Lattice codes of thresholds, (n,); 0x10000, above every code, where there is none."""
-    return np.array([0x10000 if t is None else int(encode(t)) for t in thresholds], dtype=np.int64)
+    return np.array([0x10000 if t is None else _code(t) for t in thresholds], dtype=np.int64)
+
+
+def _code(threshold: float) -> int:
+    """Code of a threshold. Saturated scores count as the largest finite logit, so the lowest accepts them too."""
+    return LOWEST if threshold <= -LARGEST_LOGIT else int(encode(threshold))
 
 
 def _f_of_bins(curve: Curves, beta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,5 +160,5 @@ def _counts_at(curve: Curves, row: int, threshold: float | None) -> tuple[int, i
     if threshold is None:
         return 0, 0
     part = curve.of(row)
-    accepted = int((curve.code[part] >= int(encode(threshold))).sum())
+    accepted = int((curve.code[part] >= _code(threshold)).sum())
     return (int(curve.tp[part][accepted - 1]), int(curve.fp[part][accepted - 1])) if accepted else (0, 0)

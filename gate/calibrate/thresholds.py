@@ -11,6 +11,7 @@ from gate.calibrate.operating import OperatingPoint
 from gate.errors import ConfigError, shown
 
 SCHEMA = "gate.thresholds/1"
+_MEND = "run `gate calibrate` on the bundle that ships, or remove the file"
 
 
 def thresholds_path(folder: Path, suite: str, bundle: str, version: str) -> Path:
@@ -54,14 +55,14 @@ def read_thresholds(path: Path, *, suite: str, bundle: str) -> dict[str, float]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         if table.get("schema") != SCHEMA:
-            raise ConfigError(f"this is not a {SCHEMA} file", where=str(path))
+            raise ConfigError(f"this is not a {SCHEMA} file", where=str(path), mend=_MEND)
         for key, digest in (("suite", suite), ("bundle", bundle)):
             if table[key] != digest:
                 raise ConfigError(
                     f"these thresholds belong to another {key}, {shown(table[key], 19)}, not to {digest[:19]}",
                     where=str(path),
-                    mend="run `gate calibrate` on the bundle that ships, or remove the file",
+                    mend=_MEND,
                 )
         return {name: float(p["threshold"]) for name, p in table["thresholds"].items() if "threshold" in p}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"the thresholds cannot be read: {shown(error)}", where=str(path)) from error
+        raise ConfigError(f"the thresholds cannot be read: {shown(error)}", where=str(path), mend=_MEND) from error

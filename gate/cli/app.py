@@ -64,7 +64,9 @@ def demo(out: OutOption = None, json: JsonOption = False) -> None:
         err=True,
     )
     bundles = exam / "bundles"
-    code = _compare(bundles / "incumbent", bundles / "damaged", exam, exam / "policy.toml", folder, Path("thresholds"), json)
+    code = _compare(
+        bundles / "incumbent", bundles / "damaged", exam, exam / "policy.toml", folder, Path("thresholds"), json
+    )
     typer.echo(f"`gate compare` would have ended with exit code {code}; a demo ends with 0.", err=True)
 
 
@@ -133,9 +135,9 @@ def _render(result: Result, folder: Path, json: bool) -> None:
         else:
             print_decision(decision, Console())
             typer.echo(f"report: {written['report.html']}")
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich answers a broken pipe with SystemExit(1), which would be NO-GO
         # The reader went away; what was decided stays decided, and is on disk.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()
@@ -164,7 +166,10 @@ def run(bundle: Path, suite: SuiteOption = None, out: Annotated[Path | None, typ
 
 @app.command()
 def calibrate(
-    bundle: Path, suite: SuiteOption = None, policy: PolicyOption = None, thresholds: ThresholdsOption = Path("thresholds")
+    bundle: Path,
+    suite: SuiteOption = None,
+    policy: PolicyOption = None,
+    thresholds: ThresholdsOption = Path("thresholds"),
 ) -> None:
     """Choose the operating points of one bundle and write thresholds/SUITE/BUNDLE-VERSION.toml."""
     from collections import Counter

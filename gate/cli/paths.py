@@ -48,7 +48,9 @@ def writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(
-            f"nothing can be written there: {error.strerror}", where=str(folder), mend="choose another folder with --out"
+            f"nothing can be written there: {error.strerror}",
+            where=str(folder),
+            mend="choose another folder with --out",
         ) from error
 
 

@@ -25,7 +25,15 @@ def progress_bar() -> Iterator[Progress]:
 
 def _bar() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -46,17 +54,18 @@ def _bar() -> Iterator[Progress]:
 
 def _lines() -> Progress:
     done_of: dict[str, int] = {}
-    since: dict[str, float] = {}
+    begun: dict[str, tuple[float, int]] = {}
 
     def advance(stage: str, done: int, total: int) -> None:
         before = done_of.get(stage, 0)
-        since.setdefault(stage, time.monotonic())
         now = done_of[stage] = before + done
         # A line every tenth: enough for a log, and no more.
         if now * 10 // total > before * 10 // total:
-            spent = time.monotonic() - since[stage]
-            rate = now / spent if spent else 0.0
+            spent = time.monotonic() - begun.setdefault(stage, (time.monotonic(), now))[0]
+            # The first batch waits for the program to load: the pace is that of the frames after it.
+            rate = (now - begun[stage][1]) / spent if spent > 0 else 0.0
+            pace = f", {rate:,.0f} frames/s" if rate else ""
             left = f", {(total - now) / rate:.0f} s left" if rate and now < total else ""
-            print(f"{stage}: {now:,} of {total:,} frames{left}", file=sys.stderr)
+            print(f"{stage}: {now:,} of {total:,} frames{pace}{left}", file=sys.stderr)
 
     return advance

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from gate.bundle import Bundle, scanned
+from gate.bundle import Bundle
 from gate.suite import Suite
 from gate.suite.frames import SPLITS
 
@@ -34,6 +34,10 @@ def show_suite(suite: Suite) -> None:
 
 def show_bundle(bundle: Bundle) -> None:
     """Networks with their heads, and what their files say of themselves."""
+    from gate.run.program import describe
+
+    # All programs before the first line: a refused one leaves half a table otherwise.
+    described = {n.name: describe(n) for n in bundle.networks if n.program is not None}
     typer.echo(f"bundle {bundle.name} {bundle.version}  {bundle.digest}{'' if bundle.locked else '  (not locked)'}")
     for network in bundle.networks:
         typer.echo(f"\nnetwork {network.name}  {network.digest}")
@@ -43,11 +47,10 @@ def show_bundle(bundle: Bundle) -> None:
             for path in network.predictions:
                 typer.echo(f"  predictions {path.name}, {path.stat().st_size:,} bytes")
             continue
-        from gate.run.program import describe
-
-        scanned(network.program)
-        parameters, heads = describe(network)
-        typer.echo(f"  program {network.program.name}, {network.program.stat().st_size:,} bytes, {parameters:,} parameters")
+        parameters, heads = described[network.name]
+        typer.echo(
+            f"  program {network.program.name}, {network.program.stat().st_size:,} bytes, {parameters:,} parameters"
+        )
         _table(("head", "shape of a frame", "type"), heads, indent="  ")
 
 

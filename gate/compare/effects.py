@@ -19,7 +19,6 @@ from gate.curves import Curves, average_precision, coco_average_precision, curve
 from gate.measures import Metric, divide
 from gate.table import Entries, Floats, Ints, entries_of
 
-
 Mask = NDArray[np.bool_]
 
 

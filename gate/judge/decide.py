@@ -81,7 +81,7 @@ def _regressed(code: str, cells: Sequence[Cell]) -> Iterator[Reason]:
         yield Reason(code, f"{cell.prediction} {cell.reason}{where}", (cell.prediction,))
     if len(chosen) > 10:
         names = [c.prediction for c in chosen[10:]]
-        yield _reason(code, names, "{count} more {verb} proven worse: {names}")
+        yield _reason(code, names, "{count} {verb} proven worse: {names}", noun="more prediction")
 
 
 def _uncovered(uncovered: Mapping[str, Tier], identical: Sequence[str]) -> Iterator[Reason]:
@@ -114,7 +114,7 @@ def _open(gated: Sequence[Cell]) -> Iterator[Reason]:
 def _nothing_found(cells: Sequence[Cell]) -> Reason:
     whole = [c for c in cells if c.slice == "all" and c.task != "group"]
     judged, identical = len({c.prediction for c in whole}), len({c.prediction for c in whole if c.impact == "identical"})
-    measured = len({c.prediction for c in whole if c.verdict != "not-measurable"})
+    measured = len({c.prediction for c in whole if c.verdict not in ("not-measurable", "broken")})
     same = f"; {identical:,} identical by construction" if identical else ""
     return Reason(
         "no-regression",

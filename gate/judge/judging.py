@@ -91,7 +91,8 @@ def judge(
     effect = np.array(
         [policy.effect(questions[q].metric, m) for q, m in zip(comparison.question, margin, strict=True)]
     )
-    identical = np.array([p in facts.identical for p in of_cell], dtype=bool)
+    asked = [questions[q].metric for q in comparison.question]
+    identical = np.array([_unchanged(p, name, facts) for p, name in zip(of_cell, asked, strict=True)], dtype=bool)
     sound = np.array([p not in facts.broken and p not in facts.no_incumbent for p in of_cell], dtype=bool)
     measured = sound & np.isfinite(comparison.delta) & np.isfinite(comparison.se)
     guarded = np.array([r.tier == "critical" for r in rule_of], dtype=bool) & (comparison.slice == 0)
@@ -106,8 +107,16 @@ def judge(
         range(len(cells)),
         key=lambda i: (position[of_cell[i]], rule_of[i].metrics.index(cells[i].metric), comparison.slice[i]),
     )
-    groups = _groups(comparison, questions, predictions, margin, effect, measured & ~identical, policy, signs)
+    advisory = np.array([r.tier == "advisory" for r in rule_of], dtype=bool)
+    groups = _groups(comparison, questions, predictions, margin, effect, measured & ~identical & ~advisory, policy, signs)
     return (*(cells[i] for i in order), *groups)
+
+
+def _unchanged(prediction: str, name: str, facts: Facts) -> bool:
+    """Is the cell identical by construction? The same program that decides at another threshold is not."""
+    points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
+    before, after = (None if p is None else p.threshold for p in points)
+    return prediction in facts.identical and (before == after or not metric(name).at_threshold)
 
 
 def _family(tier: Tier, slice_number: int) -> str:
@@ -128,7 +137,8 @@ def _statistics(
     signs: NDArray[np.int8],
 ) -> _Judged:
     n, text = len(margin), policy.text
-    tested = measured & ~identical & eligible(c.d, c.clips) & (family != "none")
+    gated = measured & ~identical & (family != "none")
+    tested = gated & eligible(c.d, c.clips)
     p, p_raw, p_gain = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     critical_value, alpha, provable = np.full(n, np.inf), np.zeros(n), np.zeros(n, bool)
     for name in FAMILIES:
@@ -137,7 +147,8 @@ def _statistics(
         loss = prove_loss(c.d, c.weight, effect, tested & rows, signs, share)
         gain = prove_loss(-c.d, c.weight, effect, tested & rows, signs, share)
         for target, source in ((p, loss.p), (p_raw, loss.p_raw), (p_gain, gain.p)):
-            target[rows] = source[rows]
+            # Evidence that may not be tested, or does not differ at all, proves nothing: p = 1 (method A5).
+            target[rows] = np.where(gated & np.isnan(source), 1.0, source)[rows]
         critical_value[rows], alpha[rows] = loss.critical, share
         provable |= loss.provable
     half = half_width(c.se, c.lost, c.df, text.confidence)
@@ -161,7 +172,7 @@ def _unmeasured(
         for who, points in (("incumbent", facts.points_incumbent), ("candidate", facts.points_candidate)):
             point = points.get(prediction)
             if point is not None and point.threshold is None:
-                return f"no operating point for the {who}: no positives on the calibration clips"
+                return f"no operating point for the {who}: {point.status.replace('_', ' ')} on the calibration clips"
     if not c.positives[i]:
         return f"no {support} {where}"
     if j.identical[i]:
@@ -298,6 +309,8 @@ def _needed(j: _Judged, i: int, guarded: bool, confidence: float) -> int | None:
 
 
 def _reason(j: _Judged, i: int, verdict: Verdict, name: str, head_unit: str, needed: int | None) -> str:
+    if j.identical[i]:
+        return "identical by construction: the change cannot reach it"
     c, unit = j.comparison, unit_of(name, head_unit)
     what, size = spelled(name), amount(abs(c.delta[i]), unit, metric(name).unitless)
     clips = f"{int(c.clips[i])} clips"
@@ -306,8 +319,6 @@ def _reason(j: _Judged, i: int, verdict: Verdict, name: str, head_unit: str, nee
             return f"lost {size} of {what} on {clips}, adjusted p {p_text(j.p[i])}"
         case "improved":
             return f"gained {size} of {what} on {clips}, adjusted p {p_text(j.p_gain[i])}"
-        case "non-inferior" if j.identical[i]:
-            return "identical by construction: the change cannot reach it"
         case "non-inferior":
             worst = amount(max(j.half[i] - c.delta[i], 0.0), unit, metric(name).unitless)
             return f"at most {worst} of {what} lost, margin {amount(j.margin[i], unit, metric(name).unitless)}"
@@ -327,7 +338,7 @@ def _groups(
     policy: Policy,
     signs: NDArray[np.int8],
 ) -> list[Cell]:
-    """Means over the measured, reached members of each declared group, one cell a metric."""
+    """Means over the measured, reached, gated members of each declared group, one cell a metric."""
     names, rows = [], []
     asked = np.array([questions[q].prediction for q in comparison.question], dtype=np.int64)
     metrics = np.array([questions[q].metric for q in comparison.question])

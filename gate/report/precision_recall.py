@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.calibrate import threshold_codes
 from gate.curves import Curves, average_precision, curves
 from gate.judge.decision import Curve, CurvePair
-from gate.lattice import encode
 from gate.table import EvidenceTable, by_score, entries_of
 
 POINTS = 200
@@ -41,9 +41,7 @@ def curve_pairs(
     return tuple(pairs)
 
 
-def _curve(
-    curve: Curves, row: int, bundle: Literal["incumbent", "candidate"], threshold: float | None
-) -> Curve | None:
+def _curve(curve: Curves, row: int, bundle: Literal["incumbent", "candidate"], threshold: float | None) -> Curve | None:
     part, total = curve.of(row), int(curve.total[row])
     tp, fp, code = curve.tp[part], curve.fp[part], curve.code[part]
     if not total or not len(tp):
@@ -52,7 +50,7 @@ def _curve(
     # Evenly spaced in recall, so that the eye misses nothing; the ends are always there.
     at = np.unique(np.r_[0, np.searchsorted(recall, np.linspace(0, recall[-1], POINTS - 2)), len(tp) - 1])
     at = np.minimum(at, len(tp) - 1)
-    accepted = 0 if threshold is None else int((code >= int(encode(threshold))).sum())
+    accepted = int((code >= threshold_codes([threshold])[0]).sum())
     point = (float(recall[accepted - 1]), float(precision[accepted - 1])) if accepted else None
     return Curve(
         bundle,

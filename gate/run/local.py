@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 #: Batches decoded ahead of the one that runs.
 AHEAD = 2
 #: Evidence tables kept apart before they are merged: fewer sorts, still bounded memory.
-PENDING = 64
+PENDING = 16
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,14 @@ def run(
     programs = {n.name: _load(n, suite) for n in networks}
     total = len(suite.frames.ids)
     summaries = {t.head.name: HeadSummary(t.head, total) for t in present}
-    reducers = {t.head.name: _Reducer(t.head, suite.frames.cells) for t in present}
+    reducers = {t.head.name: _Reducer(t.head, suite.frames.cells, summaries[t.head.name]) for t in present}
     for given in _batches(suite, networks, present):
         outputs = _forward(networks, programs, given.inputs)
         for truths in present:
             head = truths.head
             answer = _answer(head, outputs, recorded, given.rows)
-            reducers[head.name].add(
-                summaries[head.name], answer, given.truths[head.name], suite.frames.ids[given.rows], suite.frames.cell[given.rows]
-            )
+            ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows]
+            reducers[head.name].add(answer, given.truths[head.name], ids, cell)
         progress(len(given.rows), total)
     return Run(
         {name: r.table() for name, r in reducers.items()},
@@ -187,7 +186,10 @@ def _answer(
     for role, output in head.outputs:
         if output in recorded:
             source = recorded[output]
-            values[role], dtype = source.read(source.rows[rows[answered]]) if answered.any() else np.zeros((0,)), source.dtype
+            values[role], dtype = (
+                source.read(source.rows[rows[answered]]) if answered.any() else np.zeros((0,)),
+                source.dtype,
+            )
         else:
             values[role], dtype = outputs[output][0][answered], outputs[output][1]
     return _Answer(values, answered, dtype)
@@ -196,12 +198,13 @@ def _answer(
 class _Reducer:
     """Evidence of one head, added up batch by batch."""
 
-    def __init__(self, head: Head, cells: int) -> None:
-        self.head, self.cells, self.task = head, cells, task_of(head)
+    def __init__(self, head: Head, cells: int, summary: HeadSummary) -> None:
+        self.head, self.cells, self.task, self.summary = head, cells, task_of(head), summary
         self.pending: list[EvidenceTable] = []
 
-    def add(self, summary: HeadSummary, answer: _Answer, truth: Array | BoxTruth, ids: Array, cell: Array) -> None:
+    def add(self, answer: _Answer, truth: Array | BoxTruth, ids: Array, cell: Array) -> None:
         """Reduce one batch; whatever is wrong with it is written into the summary."""
+        summary = self.summary
         summary.missing(ids, answer.answered)
         if summary.refused or not answer.answered.any():
             return
@@ -209,19 +212,18 @@ class _Reducer:
         chosen = _boxes(truth, rows) if isinstance(truth, BoxTruth) else truth[rows]
         try:
             scores = self.task.scores(answer.outputs, self.head)
-            self._check_shape(summary, scores, chosen, answer.dtype)
+            self._check_shape(scores, chosen, answer.dtype)
             finite = self._finite(answer.outputs, scores)
             summary.observe(ids[rows], scores, finite)
-            clean = {role: np.nan_to_num(a, nan=0.0, posinf=0.0, neginf=0.0) for role, a in answer.outputs.items()}
-            outputs = answer.outputs if finite.all() else clean
+            outputs = answer.outputs if finite.all() else _finite_only(answer.outputs)
             self.pending.append(self.task.reduce(Batch(outputs, chosen, cell[rows], self.cells), self.head))
+            if len(self.pending) >= PENDING:
+                self.pending = [merge(self.pending)]
         except (BundleError, EvidenceError) as error:
             summary.refused = error.what
-        if len(self.pending) >= PENDING:
-            self.pending = [merge(self.pending)]
 
-    def _check_shape(self, summary: HeadSummary, scores: Array, truth: Any, dtype: str) -> None:
-        expected = self.task.shape(self.head, truth)
+    def _check_shape(self, scores: Array, truth: Any, dtype: str) -> None:
+        expected, summary = self.task.shape(self.head, truth), self.summary
         summary.shape, summary.dtype = str(scores.shape[1:]), dtype
         summary.expected_shape = str(expected) if expected else summary.shape
         if expected and scores.shape[1:] != expected:
@@ -237,9 +239,18 @@ class _Reducer:
         return np.repeat(whole[:, None], scores.shape[1], axis=1)
 
     def table(self) -> EvidenceTable:
-        if not self.pending:
-            return empty(series_of(self.head), self.cells, self.task.yields(self.head).sums)
-        return merge(self.pending)
+        """All that was added; nothing of a head whose sums cannot be held, which its summary then says."""
+        nothing = empty(series_of(self.head), self.cells, self.task.yields(self.head).sums)
+        try:
+            return merge([nothing, *self.pending])
+        except EvidenceError as error:
+            self.summary.refused = error.what
+            return nothing
+
+
+def _finite_only(outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Zeros in place of what is no number: those predictions are broken, and the rest can be reduced."""
+    return {role: np.nan_to_num(a, nan=0.0, posinf=0.0, neginf=0.0) for role, a in outputs.items()}
 
 
 def _boxes(truth: BoxTruth, rows: Array) -> Boxes:

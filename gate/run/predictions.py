@@ -88,7 +88,12 @@ def _column(file: Any, name: str, rows: NDArray[np.int64], path: Path) -> Record
 
     def read(at: NDArray[np.int64]) -> Array:
         if not loaded:
-            loaded.append(_values(file.read([name]).column(0), name, path))
+            try:
+                column = file.read([name]).column(0)
+            except (OSError, pa.ArrowException) as error:  # damaged pages are seen only now
+                where = f"{path}, column {name}"
+                raise BundleError(f"the predictions cannot be read: {shown(error)}", where=where) from error
+            loaded.append(_values(column, name, path))
         return loaded[0][at]
 
     return Recorded(rows, read, _ARROW.get(str(inner), str(inner)))

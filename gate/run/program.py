@@ -171,7 +171,11 @@ def describe(network: Network) -> tuple[int, list[tuple[str, str, str]]]:
 
     result = _pytree.tree_unflatten(values, exported.call_spec.out_spec)
     rows = [
-        (head, _shape(tuple(d if isinstance(d, int) else None for d in t.shape[1:])), str(t.dtype).removeprefix("torch."))
+        (
+            head,
+            _shape(tuple(d if isinstance(d, int) else None for d in t.shape[1:])),
+            str(t.dtype).removeprefix("torch."),
+        )
         for head, t in _named(result, network.heads, str(network.program)).items()
     ]
     return sum(t.numel() for t in exported.state_dict.values()), rows

@@ -52,9 +52,12 @@ class HeadSummary:
                 self.first_unfinite[k] = str(ids[bad[:, k]][0])
         self.unfinite += bad.sum(axis=0)
         if flat.shape[2]:
-            whole = np.isfinite(flat)
-            self.low = np.minimum(self.low, np.where(whole, flat, np.inf).min(axis=(0, 2)))
-            self.high = np.maximum(self.high, np.where(whole, flat, -np.inf).max(axis=(0, 2)))
+            low = high = flat
+            if bad.any():
+                whole = np.isfinite(flat)
+                low, high = np.where(whole, flat, np.inf), np.where(whole, flat, -np.inf)
+            self.low = np.minimum(self.low, low.min(axis=2).min(axis=0))
+            self.high = np.maximum(self.high, high.max(axis=2).max(axis=0))
 
     def limits(self) -> tuple[float, float]:
         """Lowest and highest value that the head may give."""
@@ -112,5 +115,14 @@ def contract_table(summaries: list[HeadSummary]) -> dict[str, Array]:
     return {name: np.array(values) for name, values in rows.items()}
 
 
-_COLUMNS = ("prediction", "frames_expected", "frames_answered", "shape", "expected_shape", "finite_share", "low", "high")
+_COLUMNS = (
+    "prediction",
+    "frames_expected",
+    "frames_answered",
+    "shape",
+    "expected_shape",
+    "finite_share",
+    "low",
+    "high",
+)
 _COLUMNS += ("lo", "hi", "dtype", "std")

@@ -6,4 +6,15 @@ from gate.suite.frames import Frames, Slice
 from gate.suite.suite import EVALUATOR, Suite, open_suite, read_suite
 from gate.suite.truth import BoxTruth, Truths
 
-__all__ = ["EVALUATOR", "BoxTruth", "ContractResult", "Frames", "Input", "Slice", "Suite", "Truths", "open_suite", "read_suite"]
+__all__ = [
+    "EVALUATOR",
+    "BoxTruth",
+    "ContractResult",
+    "Frames",
+    "Input",
+    "Slice",
+    "Suite",
+    "Truths",
+    "open_suite",
+    "read_suite",
+]

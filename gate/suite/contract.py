@@ -91,9 +91,7 @@ def check_labels(
     frame ids. Raises SuiteError when the columns are no table, `extra` is unreadable, or an entry is refused.
     """
     assert split_values, "a suite names its splits"
-    roles: dict[str, None] = dict.fromkeys(
-        [frame_id, clip_id, *filter(None, [order_by]), split_column, *slices]
-    )
+    roles: dict[str, None] = dict.fromkeys([frame_id, clip_id, *filter(None, [order_by]), split_column, *slices])
     required = list(dict.fromkeys([*roles, *columns_required]))
     checks = [
         _rows("labels.rows", rows, f"the table has {rows} rows, and more than 0"),
@@ -167,9 +165,7 @@ def check_predictions(summary: Mapping[str, np.ndarray], *, name: str) -> tuple[
     return _validate(columns, checks, key="prediction", where=f"{name} predictions")
 
 
-def _check(
-    name: str, sentence: str, kind: str, *columns: str, severity: str = "critical", **more: Any
-) -> _Check:
+def _check(name: str, sentence: str, kind: str, *columns: str, severity: str = "critical", **more: Any) -> _Check:
     """A check of the table, of one column, or of a pair of columns."""
     kwargs = {"column": columns[0]} if len(columns) == 1 else {}
     if len(columns) == 2:
@@ -193,17 +189,13 @@ def _extra(file: Path) -> Iterator[_Check]:
             where = f"{file}, expectation {number}"
             checks.append(check := _entry(f"labels.extra.{number}", entry))
             nullable = (entry.get("meta") or {}).get("nullable") is True
-            nulls_declared.update(
-                check.columns if nullable or check.kind in (NOT_NULL, NULL, NULL_SHARE) else ()
-            )
+            nulls_declared.update(check.columns if nullable or check.kind in (NOT_NULL, NULL, NULL_SHARE) else ())
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         what = shown(f"not an expectation that can be checked: {error!r}", 300)
         mend = "correct it, or write the file anew from ExpectationSuite.to_json_dict()"
         raise SuiteError(what, where=where, mend=mend) from error
     for check in checks:
-        rows = {
-            key: check.kwargs[key] for key in ("row_condition", "condition_parser") if key in check.kwargs
-        }
+        rows = {key: check.kwargs[key] for key in ("row_condition", "condition_parser") if key in check.kwargs}
         for column in check.columns if check.kind != "expect_column_to_exist" else ():
             if column not in nulls_declared:
                 name, sentence = f"{check.name}.not_null.{column}", f"no value of {column} is empty"
@@ -282,9 +274,7 @@ def _validate(
         success, observed, failed = _seen(check, by_number.get(number), table, key)
         columns_word = ("", ", column ", ", columns ")[min(len(check.columns), 2)]
         place = f"{where}{columns_word}{', '.join(check.columns)}"
-        results.append(
-            ContractResult(check.name, success, check.sentence, observed, place, failed, check.severity)
-        )
+        results.append(ContractResult(check.name, success, check.sentence, observed, place, failed, check.severity))
     return tuple(results)
 
 
@@ -326,9 +316,7 @@ def _seen_rows(
     if not bad:
         return success, f"{rows - empty} of {rows} rows pass" + f", {empty} are empty" * (empty > 0), ()
     show = [column for column in check.show or check.columns if column != key]
-    cells = table.loc[bad, [column for column in {key: 0, **dict.fromkeys(show)} if column in table]].astype(
-        object
-    )
+    cells = table.loc[bad, [column for column in {key: 0, **dict.fromkeys(show)} if column in table]].astype(object)
     first: dict[str, str] = {}  # of each failing id: the values in its first row
     for row, named, its in zip(bad, cells.notna().to_dict("records"), cells.to_dict("records"), strict=True):
         name = str(its[key]) if named.get(key) else f"row {row + 1}"

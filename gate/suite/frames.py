@@ -96,7 +96,13 @@ def text_columns(definition: Definition, templates: set[str]) -> set[str]:
 def select_frames(definition: Definition, columns: Mapping[str, Column], path: Path) -> Frames:
     """Frames of the two splits and their cells. Raises SuiteError naming column and rows that are wrong."""
     about, splits = definition.suite, definition.splits
-    wanted = [about.frame_id, about.clip_id, splits.column, *about.slices, *([about.order_by] if about.order_by else [])]
+    wanted = [
+        about.frame_id,
+        about.clip_id,
+        splits.column,
+        *about.slices,
+        *([about.order_by] if about.order_by else []),
+    ]
     for name in wanted:
         if name not in columns:
             raise SuiteError(
@@ -115,7 +121,9 @@ def select_frames(definition: Definition, columns: Mapping[str, Column], path: P
     names, first, count = np.unique(ids, return_index=True, return_counts=True)
     if (count > 1).any():
         twice = ", ".join(shown(n, 40) for n in names[count > 1][:5])
-        raise SuiteError(f"{(count > 1).sum()} frame ids stand twice: {twice}", where=f"{path}, column {about.frame_id}")
+        raise SuiteError(
+            f"{(count > 1).sum()} frame ids stand twice: {twice}", where=f"{path}, column {about.frame_id}"
+        )
     clip_names = columns[about.clip_id]
     rows = np.flatnonzero(split >= 0)
     for name in wanted:
@@ -132,7 +140,9 @@ def select_frames(definition: Definition, columns: Mapping[str, Column], path: P
     order = columns[about.order_by][rows] if about.order_by else ids[rows]
     rows = rows[np.lexsort((ids[rows], order, clip_names[rows], split[rows]))]
     chosen = {name: values[rows] for name, values in columns.items()}
-    return _with_cells(about.slices, about.slice_pairs, chosen[about.frame_id], chosen, split[rows], chosen[about.clip_id])
+    return _with_cells(
+        about.slices, about.slice_pairs, chosen[about.frame_id], chosen, split[rows], chosen[about.clip_id]
+    )
 
 
 def _with_cells(

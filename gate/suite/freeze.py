@@ -19,9 +19,7 @@ from gate.suite.truth import check_truth
 BATCH = 64
 
 
-def freeze(
-    suite: Suite, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[ContractResult, ...]:
+def freeze(suite: Suite, progress: Callable[[int, int], None] = lambda done, total: None) -> tuple[ContractResult, ...]:
     """Check all data of a suite and write `suite.lock`; answers the contracts, all of which hold.
 
     Raises SuiteError naming what is wrong; then no lock is written.

@@ -50,7 +50,9 @@ def read_picture(path: Path, mode: str) -> Array:
             if mode == "RGB":
                 return np.asarray(image.convert("RGB"))
             if image.mode not in ("L", "P", "1", "I", "I;16"):
-                raise SuiteError(f"a label picture of mode {image.mode}", where=str(path), mend="write one value a pixel")
+                raise SuiteError(
+                    f"a label picture of mode {image.mode}", where=str(path), mend="write one value a pixel"
+                )
             return np.asarray(image)
     except FileNotFoundError as error:
         raise SuiteError("no such file", where=str(path)) from error

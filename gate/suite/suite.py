@@ -76,7 +76,9 @@ def open_suite(root: Path) -> Suite:
     path = relative_path(about.frames, root, where=lines.where("suite", "frames"))
     if not path.is_file():
         raise SuiteError(f"the frame table {about.frames} does not exist", where=lines.where("suite", "frames"))
-    templates = [i.file for i in definition.inputs.values() if i.file] + [h.truth.file for h in definition.heads if h.truth.file]
+    templates = [i.file for i in definition.inputs.values() if i.file] + [
+        h.truth.file for h in definition.heads if h.truth.file
+    ]
     columns = read_table(path, text_columns(definition, {c for t in templates for c in template_columns(t)}))
     frames = select_frames(definition, columns, path)
     inputs = {

@@ -62,9 +62,7 @@ def open_truth(rule: HeadRule, frames: Frames, root: Path, frame_id: str, where:
     if not path.is_file():
         raise SuiteError(f"the file {text} does not exist", where=where, mend="put it beside suite.toml")
     if given.array is not None:
-        return Truths(
-            head_of(rule, rule.channels or ("",)), _array_reader(rule, frames, path, where), (text,), where
-        )
+        return Truths(head_of(rule, rule.channels or ("",)), _array_reader(rule, frames, path, where), (text,), where)
     if rule.task == "detection":
         head = head_of(rule, rule.channels or ())
         return Truths(head, _box_reader(rule, frames, path, frame_id), (text,), where)
@@ -135,7 +133,9 @@ def _table(rule: HeadRule, frames: Frames, path: Path, text: str, frame_id: str,
     channels = rule.channels or columns
     for name in channels:
         if name not in table:
-            raise SuiteError(f"there is no column '{shown(name)}'", where=str(path), mend="mend `channels`, or the table")
+            raise SuiteError(
+                f"there is no column '{shown(name)}'", where=str(path), mend="mend `channels`, or the table"
+            )
         if not NAME.fullmatch(name):
             raise SuiteError(f"'{shown(name)}' is not a channel name", where=str(path))
     rows = _rows_of(table[frame_id], frames, str(path))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gate.errors import BundleError, EvidenceError
 from gate.heads import Head, series_of
-from gate.lattice import encode, probability, scores_to_logits
+from gate.lattice import LARGEST_LOGIT, LOWEST, encode, probability, scores_to_logits
 from gate.table import EvidenceTable, Ints, empty, histogram
 
 Array = NDArray[Any]
@@ -122,15 +122,17 @@ def scored_table(
     positive = (truth[:, judged] == 1).reshape(flat)
     counted = valid[:, judged].reshape(flat)
     frame, series, event = np.nonzero(counted)
-    keys, counts = histogram(
-        series, batch.cell[frame], positive[frame, series, event], codes[frame, series, event]
-    )
+    keys, counts = histogram(series, batch.cell[frame], positive[frame, series, event], codes[frame, series, event])
     per_frame = {"frames": counted.any(axis=2).astype(np.int64), **(moments or {})}
     return summed(head, batch, per_frame, keys, counts)
 
 
 def summed(
-    head: Head, batch: Batch, per_frame: Mapping[str, NDArray[np.int64]], keys: Ints | None = None, counts: Ints | None = None
+    head: Head,
+    batch: Batch,
+    per_frame: Mapping[str, NDArray[np.int64]],
+    keys: Ints | None = None,
+    counts: Ints | None = None,
 ) -> EvidenceTable:
     """Evidence table of a batch: sums of each frame, name -> (B, S), added cell by cell, with histogram entries."""
     names = tuple(sorted(per_frame))
@@ -151,7 +153,7 @@ def summed(
 
 
 def _check_room(values: NDArray[np.int64], batch: Batch) -> None:
-    """Raises EvidenceError where the sum of a cell, (B, S) frames of a batch, does not fit 64 bits: integers wrap silently."""
+    """Raises EvidenceError where sums of a batch, (B, S), do not fit 64 bits in their cell: integers wrap silently."""
     sizes = np.abs(values.astype(np.float64))
     if sizes.sum() >= 2.0**63:
         totals = np.zeros((batch.cells, values.shape[1]))
@@ -162,7 +164,8 @@ def _check_room(values: NDArray[np.int64], batch: Batch) -> None:
 
 def accepted(logits: Array, threshold: float) -> NDArray[np.bool_]:
     """Where a score is accepted: as evidence is counted, at or above the threshold on the lattice."""
-    return encode(logits) >= encode(threshold)
+    # The lowest threshold accepts saturated scores too, as in gate.calibrate.
+    return encode(logits) >= (LOWEST if threshold <= -LARGEST_LOGIT else encode(threshold))
 
 
 def yes_or_no(logit: float, truth: float, threshold: float | None) -> Drawing:

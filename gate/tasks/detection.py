@@ -63,7 +63,11 @@ def decode(outputs: Outputs, head: Head) -> Iterator[tuple[Array, Array, Array]]
     for frame in range(len(logits)):
         label, *place = np.nonzero(said[frame])
         logit = logits[frame][said[frame]]
-        best = np.argsort(-logit, kind="stable")[: decoder.top]
+        if decoder.kind == "boxes":
+            # Rows have no order of their own: of equal scores at the cut the boxes decide.
+            best = np.lexsort((*boxes[frame][::-1, place[0]], label, -logit))[: decoder.top]
+        else:
+            best = np.argsort(-logit, kind="stable")[: decoder.top]
         corners = boxes[frame][(slice(None), *(p[best] for p in place))].T.astype(np.float64)
         yield label[best], logit[best], _corners(corners, decoder)
 

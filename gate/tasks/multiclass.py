@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from gate.heads import Head
-from gate.lattice import probability, scores_to_logits
 from gate.lattice import encode as lattice_code
+from gate.lattice import probability, scores_to_logits
 from gate.table import EvidenceTable
 from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table
 

@@ -91,10 +91,8 @@ def iou_of_classes(said: Array, truth: Array, classes: int) -> list[float]:
     kept = truth != UNLABELLED
     table = confusion_matrix(truth[kept], said[kept], labels=np.arange(classes))
     hit = np.diag(table)
-    return [
-        int(hit[k]) / int(table[k].sum() + table[:, k].sum() - hit[k]) if table[k].sum() + table[:, k].sum() else math.nan
-        for k in range(classes)
-    ]
+    union = table.sum(axis=0) + table.sum(axis=1) - hit
+    return [int(hit[k]) / int(union[k]) if union[k] else math.nan for k in range(classes)]
 
 
 def decoded(heat: Array, box: Array, *, top: int = 40, floor: float = 0.05) -> list[tuple[int, float, Array]]:
@@ -112,10 +110,11 @@ def scenes(given: Answers, inside: Array, channel: int, name: str) -> list[Scene
     """Detections and boxes of one class in the chosen frames; boxes flagged `ignore` are crowd regions."""
     with (given.root / "boxes.csv").open(newline="") as file:
         boxes = [row for row in csv.DictReader(file) if row["class"] == name]
-    found = []
+    names, found = given.ids, []
     for k in np.flatnonzero(inside):
-        mine = [(p, b) for c, p, b in decoded(given.outputs["det_heat"][k], given.outputs["det_box"][k]) if c == channel]
-        here = [row for row in boxes if row["sample_id"] == given.ids[k]]
+        peaks = decoded(given.outputs["det_heat"][k], given.outputs["det_box"][k])
+        mine = [(p, b) for c, p, b in peaks if c == channel]
+        here = [row for row in boxes if row["sample_id"] == names[k]]
         found.append(
             Scene(
                 np.array([p for p, _ in mine]),

@@ -1,4 +1,4 @@
-"""Tiny torch.export programs over pictures of 8 x 8 pixels, honest and wrong in one way each; and archives made by hand."""
+"""Tiny torch.export programs over pictures of 8 x 8 pixels, honest or wrong in one way; and archives made by hand."""
 
 from __future__ import annotations
 
@@ -45,6 +45,25 @@ class Programs:
     @cached_property
     def named_output(self) -> bytes:
         return _exported(lambda image: {"sign": _logits(image)})
+
+    @cached_property
+    def demanding(self) -> bytes:
+        """Free height, guards, two cameras in a dict, outputs with odd names: all that text in a model can be."""
+        import torch
+
+        class Network(torch.nn.Module):
+            def forward(self, images: dict[str, torch.Tensor], *, memory: torch.Tensor) -> dict[str, torch.Tensor]:
+                large = torch.nn.functional.interpolate(images["front"], scale_factor=1.5)
+                pooled = torch.nn.functional.max_pool2d(images["rear cam"], 3, 2, ceil_mode=True)
+                return {"cam/seg": large, "my head": pooled + memory.mean()}
+
+        auto = torch.export.Dim.AUTO
+        shapes = {"images": {"front": {0: auto, 2: auto}, "rear cam": {0: auto, 2: auto}}, "memory": {0: auto}}
+        images = {"front": torch.zeros(2, 3, 16, 16), "rear cam": torch.zeros(2, 3, 24, 24)}
+        made = torch.export.export(Network(), (images,), {"memory": torch.zeros(2, 5)}, dynamic_shapes=shapes)
+        file = io.BytesIO()
+        torch.export.save(made, file)
+        return file.getvalue()
 
     @cached_property
     def three_channels(self) -> bytes:

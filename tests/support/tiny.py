@@ -7,8 +7,8 @@ exception: the same frames with pictures of 8 x 8 pixels, for bundles of program
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -186,8 +187,10 @@ def sign_only(suite: str = SUITE) -> str:
 
 
 def with_images(folder: Path, world: World, *, freeze: bool = True) -> Path:
-    """The suite with the head `cam.sign` and a picture of each frame, whose colour tells the truth to a linear program."""
-    write_suite(folder, world, text=sign_only() + IMAGE, policy=POLICY.partition('\n[[rules]]\nmatch = "cam')[0], freeze=False)
+    """The suite with the head `cam.sign`, and a picture of each frame whose colour tells the truth."""
+    write_suite(
+        folder, world, text=sign_only() + IMAGE, policy=POLICY.partition('\n[[rules]]\nmatch = "cam')[0], freeze=False
+    )
     (folder / "images").mkdir()
     for name, signs in zip(world.ids, world.signs, strict=True):
         red, green = (200 if sign else 50 for sign in signs)
@@ -197,7 +200,9 @@ def with_images(folder: Path, world: World, *, freeze: bool = True) -> Path:
     return folder
 
 
-def program_bundle(folder: Path, program: bytes | None, *, inputs: str = 'image = "image"', heads: str = '"sign"') -> Path:
+def program_bundle(
+    folder: Path, program: bytes | None, *, inputs: str = 'image = "image"', heads: str = '"sign"'
+) -> Path:
     """A bundle of one network `cam` with a program, or, with None, with a program that is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     if program is not None:
@@ -211,7 +216,7 @@ def program_bundle(folder: Path, program: bytes | None, *, inputs: str = 'image 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code and what it said. made, changed: files that it made, and that it changed or removed."""
+    """How a command ended: exit code, what it said, files that it made, and files that it changed or removed."""
 
     code: int
     out: str
@@ -254,3 +259,14 @@ def refused(ended: Ended, code: int, *words: str) -> None:
     for word in words:
         assert word in said
     assert (ended.made, ended.changed) == ((), ())
+
+
+def without_worker(patch: pytest.MonkeyPatch) -> None:
+    """Comparisons without the process that imports the contract engine."""
+
+    @contextmanager
+    def nobody() -> Iterator[None]:
+        yield None
+
+    patch.setattr("gate.pipeline.contract_worker", nobody)
+    patch.setattr("gate.pipeline.check_all", lambda worker, root, predictions: ())

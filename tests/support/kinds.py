@@ -100,7 +100,8 @@ def random_frames(kind: str, count: int, seed: int) -> Frames:
         return Frames(head, {"": logits(1, 4, 4)}, rng.choice([0, 1, 255], (count, 4, 4)), cell)
     if kind == "regression":
         head = head_of("regression", ("x", "y"), unit="m")
-        return Frames(head, {"": rng.normal(size=(count, 2)).astype(np.float32)}, some_nan(rng.normal(size=(count, 2))), cell)
+        said, truth = rng.normal(size=(2, count, 2))
+        return Frames(head, {"": said.astype(np.float32)}, some_nan(truth), cell)
     truths = [
         [(int(rng.integers(0, 2)), random_box(rng), bool(rng.random() < 0.2)) for _ in range(rng.integers(0, 5))]
         for _ in range(count)

@@ -1,0 +1,217 @@
+"""The same algebra for thousands of predictions: a row of the table is the evidence of that prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.errors import EvidenceError
+from gate.evidence import STEPS, Evidence, Moments
+from gate.heads import Series
+from gate.lattice import MISSED
+from gate.run import Run
+from gate.run.files import read_evidence, write_evidence
+from gate.table import EvidenceTable, by_score, empty, entries_of, histogram, merge, stack
+
+laws = settings(deadline=None, max_examples=100, database=None)
+ROWS, CELLS = 3, 4
+CODES = (MISSED, 1023, 17407, 32768, 49408, 64512)
+Event = tuple[int, int, bool, int]
+
+
+def table_of(
+    events: list[Event],
+    sums: list[tuple[int, int]],
+    names: tuple[str, ...] = ("events", "sum_error"),
+    head: str = "cam.a",
+) -> EvidenceTable:
+    zero = empty([Series(f"{head}[{k}]", 0.0) for k in range(ROWS)], CELLS, names)
+    columns = np.array(events, dtype=np.int64).reshape(-1, 4).T
+    keys, counts = histogram(columns[0], columns[1], columns[2].astype(bool), columns[3].astype(np.uint16))
+    moments = zero.moments.copy()
+    for place, value in sums if moments.size else []:
+        moments.reshape(-1)[place % moments.size] += value
+    return replace(zero, keys=keys, counts=counts, moments=moments)
+
+
+events = st.lists(
+    st.tuples(st.integers(0, ROWS - 1), st.integers(0, CELLS - 1), st.booleans(), st.sampled_from(CODES)), max_size=25
+)
+sums = st.lists(st.tuples(st.integers(0, 10**3), st.integers(-(2**40), 2**40)), max_size=6)
+tables = st.builds(table_of, events, sums)
+
+
+@laws
+@given(tables, tables)
+def test_addition_commutes(a: EvidenceTable, b: EvidenceTable) -> None:
+    assert a + b == b + a
+
+
+@laws
+@given(tables, tables, tables)
+def test_addition_associates(a: EvidenceTable, b: EvidenceTable, c: EvidenceTable) -> None:
+    assert (a + b) + c == a + (b + c) == merge([c, a, b])
+
+
+@laws
+@given(tables)
+def test_an_empty_table_is_the_zero_of_addition(a: EvidenceTable) -> None:
+    zero = empty(a.series, a.cells, a.names)
+    assert a + zero == a == zero + a
+
+
+@laws
+@given(tables, tables)
+def test_a_row_of_the_sum_is_the_sum_of_the_rows(a: EvidenceTable, b: EvidenceTable) -> None:
+    both = a + b
+    for series in range(ROWS):
+        for cell in range(CELLS):
+            assert both.row(series, cell) == a.row(series, cell) + b.row(series, cell)
+
+
+@laws
+@given(events)
+def test_a_row_holds_the_events_of_its_prediction_and_cell_and_no_others(given_events: list[Event]) -> None:
+    table = table_of(given_events, [])
+    for series in range(ROWS):
+        for cell in range(CELLS):
+            mine = [(positive, code) for s, c, positive, code in given_events if (s, c) == (series, cell)]
+            row = table.row(series, cell).events
+            assert list(zip(row.labels, row.codes, strict=True)) == sorted(set(mine))
+            assert list(row.counts) == [mine.count(key) for key in sorted(set(mine))]
+
+
+@laws
+@given(tables, st.builds(table_of, events, sums, st.just(("frames", "sum_error")), st.just("cam.b")))
+def test_stacking_keeps_every_row(a: EvidenceTable, b: EvidenceTable) -> None:
+    both = stack([a, b])
+    assert both.series == a.series + b.series
+    assert both.names == ("events", "frames", "sum_error")
+    for table, offset in ((a, 0), (b, ROWS)):
+        for series in range(ROWS):
+            for cell in range(CELLS):
+                row, stacked = table.row(series, cell), both.row(offset + series, cell)
+                assert stacked.events == row.events
+                known = dict(zip(row.moments.names, row.moments.values, strict=True))
+                assert stacked.moments == Moments(both.names, tuple(known.get(name, 0) for name in both.names))
+
+
+@laws
+@given(tables, tables)
+def test_stacking_and_adding_may_change_places(a: EvidenceTable, b: EvidenceTable) -> None:
+    assert stack([a, b]) + stack([b, a]) == stack([a + b, b + a])
+
+
+def test_nothing_stacked_is_nothing() -> None:
+    assert stack([]).series == ()
+    assert by_score(stack([])).rows == 0
+
+
+def test_a_cell_without_evidence_is_the_zero() -> None:
+    row = empty([Series("cam.a", 0.0)], 2, ()).row(0, 1)
+    assert row == Evidence()
+
+
+def test_tables_of_different_heads_suites_or_sums_are_never_added() -> None:
+    one = empty([Series("cam.a", 0.0)], 2, ("events",))
+    for other in (
+        empty([Series("cam.b", 0.0)], 2, ("events",)),
+        empty([Series("cam.a", 0.5)], 2, ("events",)),
+        empty([Series("cam.a", 0.0)], 3, ("events",)),
+        empty([Series("cam.a", 0.0)], 2, ("frames",)),
+    ):
+        with pytest.raises(EvidenceError, match="different heads or suites"):
+            one + other
+
+
+def test_more_cells_than_a_key_has_room_for_are_refused() -> None:
+    with pytest.raises(EvidenceError, match="too many"):
+        empty([], (1 << 22) + 1)
+
+
+def test_the_last_row_and_cell_that_fit_a_key_are_read_back() -> None:
+    last_row, last_cell = (1 << 24) - 1, (1 << 22) - 1
+    keys, counts = histogram(
+        np.array([last_row]), np.array([last_cell]), np.array([True]), np.array([64512], dtype=np.uint16)
+    )
+    table = EvidenceTable((), 1 << 22, keys, counts, (), np.zeros((last_row + 1, 0, 0), np.int64))
+    entries = by_score(table)
+    assert (entries.series.tolist(), entries.cell.tolist()) == ([last_row], [last_cell])
+    assert (entries.code.tolist(), entries.positive.tolist(), entries.count.tolist()) == ([64512], [True], [1])
+
+
+def test_a_sum_beyond_64_bits_is_refused_and_never_wraps_around() -> None:
+    full = table_of([], [(0, 2**63 - 1)])
+    assert (full + table_of([], [(0, -1)])).moments.flat[0] == 2**63 - 2
+    with pytest.raises(EvidenceError, match="64 bits"):
+        full + table_of([], [(0, 1)])
+
+
+def test_real_sums_are_read_in_the_unit_of_the_head_and_counts_as_they_are() -> None:
+    table = table_of([], [(0, 3), (1, 5 * STEPS // 2)])
+    assert (table.sums("events")[0, 0], table.sums("sum_error")[0, 0]) == (3.0, 2.5)
+    assert table.has("events")
+    assert not table.has("frames")
+
+
+@laws
+@given(tables)
+def test_entries_stand_in_the_order_in_which_curves_are_read(table: EvidenceTable) -> None:
+    entries = by_score(table)
+    order = list(zip(entries.series.tolist(), (-entries.code).tolist(), strict=True))
+    assert order == sorted(order)
+    assert entries.count.sum() == table.counts.sum()
+
+
+@laws
+@given(tables, st.permutations(range(ROWS)), st.integers(1, ROWS))
+def test_chosen_rows_keep_their_entries_under_new_numbers(table: EvidenceTable, order: list[int], count: int) -> None:
+    rows = np.array(order[:count])
+    chosen, whole = entries_of(by_score(table), rows), by_score(table)
+    assert (np.diff(chosen.series) >= 0).all()
+    for new, old in enumerate(rows):
+        mine, here = chosen.series == new, whole.series == old
+        for part in ("cell", "code", "positive", "count"):
+            assert getattr(chosen, part)[mine].tolist() == getattr(whole, part)[here].tolist()
+
+
+@settings(deadline=None, max_examples=15, database=None)
+@given(tables, st.builds(table_of, events, sums, st.just(()), st.just("cam.b")))
+def test_evidence_written_to_a_file_is_read_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, a: EvidenceTable, b: EvidenceTable
+) -> None:
+    path = tmp_path_factory.mktemp("evidence") / "run.safetensors"
+    kept = write(path, {"cam.a": a, "cam.b": b})
+    assert read_evidence(path, suite="sha256:s", bundle="sha256:b") == kept
+    first = path.read_bytes()
+    write(path, dict(reversed(kept.items())))
+    assert path.read_bytes() == first
+
+
+def write(path: Path, evidence: Mapping[str, EvidenceTable]) -> dict[str, EvidenceTable]:
+    write_evidence(path, Run(evidence, {}, (), ()), suite="sha256:s", bundle="sha256:b")
+    return dict(evidence)
+
+
+def test_evidence_of_another_suite_or_bundle_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "run.safetensors", {"cam.a": table_of([(0, 0, True, 1023)], [])})
+    with pytest.raises(EvidenceError, match="another suite"):
+        read_evidence(tmp_path / "run.safetensors", suite="sha256:x", bundle="sha256:b")
+    with pytest.raises(EvidenceError, match="another bundle"):
+        read_evidence(tmp_path / "run.safetensors", suite="sha256:s", bundle="sha256:x")
+
+
+def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    write(path, {"cam.a": table_of([(0, 0, True, 1023)], [])})
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_evidence(path, suite="sha256:s", bundle="sha256:b")
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_evidence(tmp_path / "absent.safetensors", suite="sha256:s", bundle="sha256:b")
