@@ -73,19 +73,20 @@ def compare_bundles(
         held = check_all(contracts, suite, {"candidate": _contract(after), "incumbent": _contract(before)})
 
     layout, index = layout_of(exam), validation_clips(exam)
-    points_a = operating_points(exam, before, rules, released, released=True)
+    points_a = operating_points(exam, before, rules, released, keep=released)
     shipping = {p.prediction: p.threshold for p in points_a if p.threshold is not None}
-    points_b = operating_points(exam, after, rules, shipping)
+    same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
+    points_b = operating_points(exam, after, rules, shipping, keep=same)
     side_a, side_b = (side_of(stacked(exam, r), p, layout) for r, p in ((before, points_a), (after, points_b)))
     questions = questions_of(rules, layout)
     comparison = compare(side_a, side_b, questions, exam.frames.slices, index, layout.decided)
 
-    broken, no_incumbent = broken_of(exam, before, after, held)
+    broken, broken_before = broken_of(exam, before, after, held)
     wrong = newly_wrong(exam, strict, rules, side_a, side_b, layout)
     facts = Facts(
         broken=broken,
-        no_incumbent=no_incumbent,
-        identical=[p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions],
+        broken_before=broken_before,
+        identical=same,
         points_incumbent={p.prediction: p for p in points_a},
         points_candidate={p.prediction: p for p in points_b},
         must_pass=wrong,

@@ -54,7 +54,7 @@ def point_of(
 ) -> OperatingPoint:
     shipped = {} if shipping is None else {"cam.it": shipping}
     curve = curve_of((np.asarray(logits, float), np.asarray(labels, bool)))
-    return calibrate(curve, [0], ["cam.it"], [objective], shipped, fixed=fixed)[0]
+    return calibrate(curve, [0], ["cam.it"], [objective], shipped, keep=["cam.it"] if fixed else ())[0]
 
 
 def plateau() -> tuple[list[float], list[bool]]:

@@ -46,7 +46,7 @@ class Exam:
     decide: Decide
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
     """A frozen copy of the exam, on which each bundle's network runs once, whoever asks."""
     root = tmp_path_factory.mktemp("camvid") / "exam"
@@ -85,7 +85,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
         yield Exam(root, suite, lambda name: once(read_bundle(root / "bundles" / name), suite), decide)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def oracle(exam: Exam) -> camvid.Answers:
     return camvid.answers(exam.root, exam.root / "bundles" / "incumbent" / "model.pt2")
 

@@ -221,9 +221,7 @@ def test_a_small_loss_on_every_member_shows_in_the_group_alone() -> None:
     kept = rng.random((members, clips, 10)) < 0.9
     lost = kept & (rng.random(kept.shape) < 0.012)
     none = np.zeros((members, clips), np.int64)
-    sides = [
-        oracle.side_of_counts(answer.sum(axis=2), none, (~answer).sum(axis=2)) for answer in (kept, kept & ~lost)
-    ]
+    sides = [oracle.side_of_counts(answer.sum(axis=2), none, (~answer).sum(axis=2)) for answer in (kept, kept & ~lost)]
     index = ClipIndex(np.arange(clips), clips)
     whole = [Slice("all", np.ones(clips, bool))]
     c = compare(*sides, asked(members, ("recall",)), whole, index, np.ones(members, bool))

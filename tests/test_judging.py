@@ -325,7 +325,7 @@ def test_without_an_operating_point_only_what_needs_none_is_measured(
 
 
 def test_a_head_that_the_incumbent_lacks_has_nothing_to_be_compared_with() -> None:
-    facts = replace(NO_FACTS, no_incumbent=["cam.h"])
+    facts = replace(NO_FACTS, broken_before={"cam.h": "the incumbent has no such head"})
     nothing = [[] for _ in range(40)]
     assert unmeasured(nothing, release(1), facts=facts).startswith("the incumbent has no such head")
 

@@ -105,8 +105,9 @@ def test_log_odds_are_the_logit_of_scipy() -> None:
 
 
 @laws
-@given(st.floats(-9.5, 9.5, width=32))
+@given(st.floats(-9.5, 9.5, width=32).filter(lambda x: abs(x) > 0.01))
 def test_a_float32_probability_gives_the_code_of_its_logit_or_its_neighbour(x: float) -> None:
+    # Nearer to 0 the codes lie closer together than float32 probabilities around one half.
     share = np.float32(expit(np.float64(x)))
     assert abs(int(encode(log_odds(share))) - int(encode(x))) <= 1
 

@@ -172,3 +172,24 @@ def test_a_group_names_its_members_by_a_pattern(tmp_path: Path) -> None:
     policy = written(tmp_path, 'groups = { signs = "cam.sign[*]", all = "*" }\n' + BASE)
     predictions = [p for h in HEADS for p in h.predictions]
     assert members(policy, predictions) == {"signs": [0, 1], "all": [0, 1, 2]}
+
+
+def test_a_group_of_different_units_is_refused(tmp_path: Path) -> None:
+    width = Head("cam.width", "regression", ("",), (0,), unit="cm")
+    text = '[groups]\nall = "*"\n' + BASE.replace("f1", "mae")
+    assert refused(tmp_path, text, (RANGE, width)) == (
+        "policy.toml:2: groups.all: its members have different units (cm, m); make a group of each"
+    )
+    assert assigned(tmp_path, text, (RANGE, RANGE))
+
+
+@pytest.mark.parametrize(("resamples", "accepted"), [(198, False), (199, True)])
+def test_too_few_sign_vectors_to_prove_anything_are_refused(tmp_path: Path, resamples: int, accepted: bool) -> None:
+    # The slices have 0.1 of 0.05, and the smallest p-value of R vectors is 1 / (R + 1).
+    text = f"resamples = {resamples}\n" + BASE
+    if accepted:
+        assert assigned(tmp_path, text)
+    else:
+        assert refused(tmp_path, text) == (
+            "policy.toml:1: resamples: too few sign vectors to ever prove a loss; at least 200"
+        )

@@ -32,9 +32,7 @@ def test_adjusted_p_values_are_those_of_all_sign_vectors(seed: int, cells: int, 
     test = prove_loss(d, weight, effect, tested, sign_vectors(clips, 99, 0), 0.05)
     shifted = (d + 0.005 * weight).tolist()
     # Where a flip comes within float32 of the bar, the two may count it differently; nowhere else.
-    low, high = (
-        oracle.step_down(shifted, oracle.all_signs(clips), extra=0, tie=tie) for tie in (0.9e-5, 1.1e-5)
-    )
+    low, high = (oracle.step_down(shifted, oracle.all_signs(clips), extra=0, tie=tie) for tie in (0.9e-5, 1.1e-5))
     for p, least, most in zip(test.p, low, high, strict=True):
         assert least <= p <= most
     alone = [oracle.step_down([cell], oracle.all_signs(clips), extra=0)[0] for cell in shifted]

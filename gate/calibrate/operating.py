@@ -9,7 +9,7 @@ retrainings; the middle does not, and loses less on new clips.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,12 +69,12 @@ def calibrate(
     objectives: Sequence[str],
     incumbent: Mapping[str, float] | None = None,
     *,
-    fixed: bool = False,
+    keep: Collection[str] = (),
 ) -> tuple[OperatingPoint, ...]:
     """One operating point for each of the named predictions.
 
     curve: over the calibration clips. rows: series of each prediction in it. incumbent: prediction -> threshold that
-    ships now, for hysteresis; with `fixed` it is used whatever it is worth here.
+    ships now, for hysteresis. keep: predictions that take it whatever it is worth here.
     """
     beta = np.ones(len(curve.total))
     beta[list(rows)] = [beta_of(o) for o in objectives]
@@ -83,7 +83,7 @@ def calibrate(
     near = f >= best[curve.series] - NEAR
     logit = np.clip(decode(curve.code), -LARGEST_LOGIT, LARGEST_LOGIT)
     chosen, low, high = _hull_midpoint(near, logit, curve)
-    points = []
+    points, kept = [], frozenset(keep)
     for row, prediction, objective in zip(rows, predictions, objectives, strict=True):
         shipped = (incumbent or {}).get(prediction)
         positives = int(curve.total[row])
@@ -91,7 +91,7 @@ def calibrate(
         threshold: float | None = None
         if not positives or chosen[row] < 0:
             status, threshold = ("no_scores" if positives else "no_positives"), shipped
-        elif shipped is not None and (fixed or logit[low[row]] <= shipped <= logit[high[row]]):
+        elif shipped is not None and (prediction in kept or logit[low[row]] <= shipped <= logit[high[row]]):
             status, threshold = "kept", shipped
         else:
             status = "calibrated" if positives >= ENOUGH_POSITIVES else "threshold_weak"
@@ -146,7 +146,8 @@ def _hull_midpoint(
     lowest, highest = np.full(rows, -1), np.full(rows, -1)
     lowest[series] = bins  # bins descend in score: the last written is the lowest
     highest[series[::-1]] = bins[::-1]
-    middle = np.where(lowest >= 0, (logit[lowest] + logit[highest]) / 2, np.nan) if len(logit) else np.full(rows, np.nan)
+    middle = np.full(rows, np.nan)
+    middle[series] = (logit[lowest[series]] + logit[highest[series]]) / 2
     distance = np.abs(logit[bins] - middle[series])
     # Nearest first; of two equally near the higher, which stands first in its series.
     order = np.lexsort((bins, distance, series))

@@ -154,9 +154,7 @@ def _cells(
     )
 
 
-def new_errors(
-    incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decided: Mask, tolerance: Floats
-) -> Mask:
+def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decided: Mask, tolerance: Floats) -> Mask:
     """(P,): has the candidate more false or missed events on these cells than the incumbent, at shipped thresholds?
 
     Of a measured quantity: is its mean absolute error there greater by more than `tolerance`, (P,)?

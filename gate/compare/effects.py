@@ -99,9 +99,7 @@ def smooth_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floa
     """Effects of any function of sums, by leaving one clip out (method A4); a, b: name -> (m, J) sums by clip."""
     assert metric.value is not None
     value_a, value_b = (metric.value({k: v.sum(axis=1) for k, v in s.items()}) for s in (a, b))
-    left_a, left_b = (
-        metric.value({k: v.sum(axis=1, keepdims=True) - v for k, v in s.items()}) for s in (a, b)
-    )
+    left_a, left_b = (metric.value({k: v.sum(axis=1, keepdims=True) - v for k, v in s.items()}) for s in (a, b))
     present = a["events"] > 0
     # Of a mean-square root one event moves the value by about value / (sqrt(2) n), were the errors Gaussian.
     lost = divide(np.asarray(value_a), np.sqrt(2.0) * a["events"].sum(axis=1))
@@ -153,7 +151,8 @@ def precision_effects(a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints, c
     lost = divide(np.ones_like(total), total)
     if coco:
         present = mean(side_a.events) + mean(side_b.events) > 0
-        return _left_out(value_a, value_b, mean(side_b.clip_values) - mean(side_a.clip_values), 1.0, present, weight, lost)
+        without = mean(side_b.clip_values) - mean(side_a.clip_values)
+        return _left_out(value_a, value_b, without, 1.0, present, weight, lost)
     delta = value_b - value_a
     # Influence values sum to zero; delta comes back through the positives (method A3).
     d = mean(side_b.clip_values) - mean(side_a.clip_values) + delta[:, None] * weight

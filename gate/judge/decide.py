@@ -51,7 +51,8 @@ def _blocking(gated: Sequence[Cell], missing: Sequence[str], must_pass: Sequence
         yield _reason("broken", broken, "{count} {verb} broken: {names}" + f"; {broken[0]}: {why}")
     strict = [p for p in must_pass if p in tiers]
     if strict:
-        yield _reason("must-pass", strict, "{count} {verb} new errors on a clip that must pass: {names}", plural="have", one="has")
+        text = "{count} {verb} new errors on a clip that must pass: {names}"
+        yield _reason("must-pass", strict, text, plural="have", one="has")
     whole = [c for c in gated if c.verdict == "regressed" and c.slice == "all" and c.task != "group"]
     whole = [c for c in whole if c.prediction not in strict or "must pass" not in c.reason]
     yield from _regressed("regressed", whole)
@@ -113,7 +114,8 @@ def _open(gated: Sequence[Cell]) -> Iterator[Reason]:
 
 def _nothing_found(cells: Sequence[Cell]) -> Reason:
     whole = [c for c in cells if c.slice == "all" and c.task != "group"]
-    judged, identical = len({c.prediction for c in whole}), len({c.prediction for c in whole if c.impact == "identical"})
+    judged = len({c.prediction for c in whole})
+    identical = len({c.prediction for c in whole if c.impact == "identical"})
     measured = len({c.prediction for c in whole if c.verdict not in ("not-measurable", "broken")})
     same = f"; {identical:,} identical by construction" if identical else ""
     return Reason(

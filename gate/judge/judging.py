@@ -38,13 +38,13 @@ FAMILIES = ("critical", "supporting", "slices", "groups")
 class Facts:
     """What is known of each prediction apart from its numbers.
 
-    broken: prediction -> why. no_incumbent: predictions that the incumbent does not have. identical: predictions
+    broken, broken_before: prediction -> why, of candidate and incumbent. identical: predictions
     proven unreachable by the change. points_*: prediction -> operating point. must_pass: predictions with new errors
     on a zero-tolerance clip.
     """
 
     broken: Mapping[str, str]
-    no_incumbent: Collection[str]
+    broken_before: Mapping[str, str]
     identical: Collection[str]
     points_incumbent: Mapping[str, OperatingPoint]
     points_candidate: Mapping[str, OperatingPoint]
@@ -88,12 +88,10 @@ def judge(
     margin = np.array(
         [r.margins[r.metrics.index(questions[q].metric)] for r, q in zip(rule_of, comparison.question, strict=True)]
     )
-    effect = np.array(
-        [policy.effect(questions[q].metric, m) for q, m in zip(comparison.question, margin, strict=True)]
-    )
+    effect = np.array([policy.effect(questions[q].metric, m) for q, m in zip(comparison.question, margin, strict=True)])
     asked = [questions[q].metric for q in comparison.question]
     identical = np.array([_unchanged(p, name, facts) for p, name in zip(of_cell, asked, strict=True)], dtype=bool)
-    sound = np.array([p not in facts.broken and p not in facts.no_incumbent for p in of_cell], dtype=bool)
+    sound = np.array([p not in facts.broken and p not in facts.broken_before for p in of_cell], dtype=bool)
     measured = sound & np.isfinite(comparison.delta) & np.isfinite(comparison.se)
     guarded = np.array([r.tier == "critical" for r in rule_of], dtype=bool) & (comparison.slice == 0)
     family = [_family(r.tier, s) for r, s in zip(rule_of, comparison.slice, strict=True)]
@@ -108,7 +106,8 @@ def judge(
         key=lambda i: (position[of_cell[i]], rule_of[i].metrics.index(cells[i].metric), comparison.slice[i]),
     )
     advisory = np.array([r.tier == "advisory" for r in rule_of], dtype=bool)
-    groups = _groups(comparison, questions, predictions, margin, effect, measured & ~identical & ~advisory, policy, signs)
+    gated = measured & ~identical & ~advisory
+    groups = _groups(comparison, questions, predictions, margin, effect, gated, policy, signs)
     return (*(cells[i] for i in order), *groups)
 
 
@@ -166,8 +165,8 @@ def _unmeasured(
     """Why a cell cannot be measured, or ""."""
     c, what = j.comparison, metric(name)
     support = "positives" if what.support == "positives" else "frames with a truth"
-    if prediction in facts.no_incumbent:
-        return "the incumbent has no such head: there is nothing to compare with"
+    if prediction in facts.broken_before:
+        return f"{facts.broken_before[prediction]}: there is nothing to compare with"
     if what.at_threshold:
         for who, points in (("incumbent", facts.points_incumbent), ("candidate", facts.points_candidate)):
             point = points.get(prediction)
@@ -228,7 +227,8 @@ def _cell(
             )
         reason = _reason(j, i, verdict, name, head.unit, needed)
     # What could not be measured has no value; only where the candidate alone lost it is the incumbent's told.
-    lost = verdict == "not-measurable" and c.clips[i] >= MIN_CLIPS and np.isfinite(c.incumbent[i])
+    lost = verdict == "not-measurable" and c.clips[i] >= MIN_CLIPS and prediction not in facts.broken_before
+    lost = lost and bool(np.isfinite(c.incumbent[i]) and not np.isfinite(c.candidate[i]))
     shown = verdict not in ("broken", "not-measurable")
     sign = -1.0 if what.lower_is_better else 1.0
     points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
@@ -323,8 +323,12 @@ def _reason(j: _Judged, i: int, verdict: Verdict, name: str, head_unit: str, nee
             worst = amount(max(j.half[i] - c.delta[i], 0.0), unit, metric(name).unitless)
             return f"at most {worst} of {what} lost, margin {amount(j.margin[i], unit, metric(name).unitless)}"
         case _:
-            more = f"needs about {needed:,} more clips with positives" if needed else "no number of clips like these decides it"
-            seen = f"{'lost' if c.delta[i] < 0 else 'gained'} {size} of {what}" if c.delta[i] else f"no difference in {what}"
+            support = "positives" if metric(name).support == "positives" else "frames with a truth"
+            more = "no number of clips like these decides it"
+            if needed:
+                more = f"needs about {needed:,} more clips with {support}"
+            moved = "lost" if c.delta[i] < 0 else "gained"
+            seen = f"{moved} {size} of {what}" if c.delta[i] else f"no difference in {what}"
             return f"undecided: {more} ({seen} on {clips}, not proven either way)"
 
 

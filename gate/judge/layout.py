@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each prediction stands in stacked evidence. rows: prediction -> its series; decided: (S,) needs no threshold."""
+    """Where each prediction stands in stacked evidence.
+
+    rows: prediction -> its series. decided: (S,) series that need no threshold.
+    """
 
     rows: Mapping[str, tuple[int, ...]]
     decided: Mask
@@ -57,17 +60,17 @@ def stacked(suite: Suite, answers: Run) -> EvidenceTable:
 
 
 def operating_points(
-    suite: Suite, answers: Run, rules: Mapping[str, Rule], shipping: Mapping[str, float], *, released: bool = False
+    suite: Suite, answers: Run, rules: Mapping[str, Rule], shipping: Mapping[str, float], keep: Collection[str] = ()
 ) -> tuple[OperatingPoint, ...]:
     """Operating points of every prediction that needs one, on the calibration clips.
 
-    shipping: thresholds of the incumbent, kept where they are near-optimal, or everywhere when they are `released`.
+    shipping: thresholds of the incumbent, kept where they are near-optimal, and always for the predictions in `keep`.
     """
     layout = layout_of(suite)
     wanted = {p: rows[0] for p, rows in layout.rows.items() if not layout.decided[rows[0]]}
     curve = curves(by_score(stacked(suite, answers)), suite.frames.cell_split == 0)
     objectives = [rules[p].objective for p in wanted]
-    return calibrate(curve, list(wanted.values()), list(wanted), objectives, shipping, fixed=released)
+    return calibrate(curve, list(wanted.values()), list(wanted), objectives, shipping, keep=keep)
 
 
 def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: Layout) -> Side:
@@ -96,17 +99,20 @@ def questions_of(rules: Mapping[str, Rule], layout: Layout) -> list[Question]:
 
 def broken_of(
     suite: Suite, before: Run, after: Run, held: Sequence[ContractResult]
-) -> tuple[dict[str, str], list[str]]:
-    """(prediction -> why it is broken, predictions that only the incumbent lacks)."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Prediction -> why it is broken, for the candidate, and for the incumbent."""
     of_head = {h.name: h.predictions for h in suite.heads}
-    broken = {p: f"the incumbent: {why}" for p, why in before.faults().items()} | after.faults()
-    known = set(suite.predictions)
-    for result in held:
-        # The contract engine reads the same summary independently; what it alone refuses is broken too.
-        if not result.success and result.severity == "critical" and ".predictions." in result.name:
-            broken = {p: f"{result.expectation}: {result.observed}" for p in result.failed if p in known} | broken
-    broken |= {p: "the candidate has no such head" for name in after.missing for p in of_head[name]}
-    return broken, [p for name in before.missing if name not in after.missing for p in of_head[name]]
+    broken = []
+    for who, answers in (("candidate", after), ("incumbent", before)):
+        found = {p: f"the {who} has no such head" for name in answers.missing for p in of_head[name]}
+        found |= {p: f"{why} (incumbent)" if who == "incumbent" else why for p, why in answers.faults().items()}
+        for result in held:
+            # The contract engine reads the same summary independently; what it alone refuses is broken too.
+            if not result.success and result.severity == "critical" and result.name.startswith(f"{who}.predictions."):
+                said = f"{result.expectation}: {result.observed}"
+                found |= {p: said for p in result.failed if p in suite.predictions and p not in found}
+        broken.append(found)
+    return broken[0], broken[1]
 
 
 def strict_clips(suite: Suite, policy: Policy) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,10 @@ def _problems(text: PolicyText, lines: Lines) -> Iterator[str]:
     shares = text.shares
     if shares.critical + shares.supporting + shares.slices + shares.groups > 1 + 1e-9:
         yield f"{lines.where('shares')}: the shares of alpha add up to more than 1"
+    spent = [s for s in (shares.critical, shares.supporting, shares.slices, shares.groups) if s > 0]
+    if spent and (text.resamples + 1) * text.alpha * min(spent) < 1:
+        least = math.ceil(1 / (text.alpha * min(spent)))
+        yield f"{lines.where('resamples')}: too few sign vectors to ever prove a loss; at least {least:,}"
     if not text.rules:
         yield f"{lines.where('rules')}: a policy has at least one rule"
     for name in text.groups:
@@ -149,6 +154,12 @@ def assign(policy: Policy, heads: Sequence[Head], uncovered: Collection[str] = (
         f"{policy.lines.where('groups', name)}: '{glob}' matches no prediction"
         for name, glob in policy.text.groups.items()
         if not any(pattern(glob).fullmatch(p) for p in predictions)
+    ]
+    problems += [
+        f"{policy.lines.where('groups', name)}: its members have different units ({', '.join(units)}); "
+        "make a group of each"
+        for name, inside in members(policy, list(predictions)).items()
+        if len(units := sorted({list(predictions.values())[k].unit for k in inside})) > 1
     ]
     rules: dict[str, Rule] = {}
     told: set[str] = set()

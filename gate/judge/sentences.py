@@ -1,4 +1,4 @@
-"""Numbers as a person says them; never rounded towards the good news."""
+"""Numbers and names as a person says them."""
 
 from __future__ import annotations
 

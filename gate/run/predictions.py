@@ -19,7 +19,7 @@ FRAME_ID = "frame_id"
 
 @dataclass(frozen=True)
 class Recorded:
-    """Predictions of one head. rows: (F,) row of each suite frame, -1 where there is none. read: rows (n,) -> (n, ...)."""
+    """Predictions of one head. rows: (F,) row of each suite frame, -1 for none. read: rows (n,) -> (n, ...)."""
 
     rows: NDArray[np.int64]
     read: Callable[[NDArray[np.int64]], Array]

@@ -132,7 +132,8 @@ def _named(result: Any, heads: tuple[str, ...], where: str) -> dict[str, Any]:
     if isinstance(result, dict):
         if sorted(map(str, result)) != sorted(heads):
             raise BundleError(
-                f"the program's outputs are {', '.join(shown(k, 40) for k in result)}; the manifest names {', '.join(heads)}",
+                f"the program's outputs are {', '.join(shown(k, 40) for k in result)}; "
+                f"the manifest names {', '.join(heads)}",
                 where=where,
                 mend="mend `heads` in bundle.toml, or export the program anew",
             )

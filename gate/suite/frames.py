@@ -118,7 +118,7 @@ def select_frames(definition: Definition, columns: Mapping[str, Column], path: P
                 mend="mend [splits] in suite.toml, or the table",
             )
     ids = columns[about.frame_id]
-    names, first, count = np.unique(ids, return_index=True, return_counts=True)
+    names, count = np.unique(ids, return_counts=True)
     if (count > 1).any():
         twice = ", ".join(shown(n, 40) for n in names[count > 1][:5])
         raise SuiteError(

@@ -176,7 +176,8 @@ def _array_reader(rule: HeadRule, frames: Frames, path: Path, where: str) -> Cal
 
 def _box_reader(rule: HeadRule, frames: Frames, path: Path, frame_id: str) -> Callable[[Array], BoxTruth]:
     given = rule.truth
-    assert given.class_ is not None and given.box is not None
+    assert given.class_ is not None
+    assert given.box is not None
     table = read_table(path, {frame_id, given.class_})
     for name in (frame_id, given.class_, *given.box, *([given.ignore] if given.ignore else [])):
         if name not in table:

@@ -407,8 +407,6 @@ def side(predictions: Sequence[Clips], thresholds: Sequence[float | None]) -> Si
     return Side(evidence(predictions), np.array(codes, np.int64))
 
 
-
-
 def side_of_counts(tp: Counts, fp: Counts, fn: Counts) -> Side:
     """A bundle whose heads decide for themselves; tp, fp, fn: (predictions, clips), one cell a clip."""
     names = ("fn", "fp", "frames", "tp")
