@@ -1,5 +1,6 @@
 """comparison + policy -> decision."""
 
+from gate.judge.cells import Facts
 from gate.judge.decide import decide
 from gate.judge.decision import (
     EXIT_CODES,
@@ -12,7 +13,7 @@ from gate.judge.decision import (
     PolicyFacts,
     Reason,
 )
-from gate.judge.judging import Facts, judge
+from gate.judge.judging import judge
 from gate.judge.policy import Policy, Rule, assign, read_policy, tier_of
 
 __all__ = [

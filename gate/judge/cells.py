@@ -1,0 +1,263 @@
+"""One cell in words and numbers: what the statistics said of it, as a verdict with its reason (method A7)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.calibrate import OperatingPoint
+from gate.compare import MIN_CLIPS, Comparison, clips_needed, detectable, total_error
+from gate.heads import Head
+from gate.judge.decision import Cell, Tier, Verdict
+from gate.judge.policy import Rule
+from gate.judge.sentences import amount, p_text, spelled
+from gate.measures import metric
+from gate.table import Floats
+
+Mask = NDArray[np.bool_]
+#: An unadjusted p-value this small is suspect: listed, and to be acknowledged (method A7).
+SUSPECT = 0.01
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each prediction apart from its numbers.
+
+    broken, broken_before: prediction -> why, of candidate and incumbent. identical: predictions
+    proven unreachable by the change. points_*: prediction -> operating point. must_pass: predictions with new errors
+    on a zero-tolerance clip.
+    """
+
+    broken: Mapping[str, str]
+    broken_before: Mapping[str, str]
+    identical: Collection[str]
+    points_incumbent: Mapping[str, OperatingPoint]
+    points_candidate: Mapping[str, OperatingPoint]
+    must_pass: Collection[str]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Arrays of one set of cells, (n,): what the statistics say, before anything is put into words.
+
+    identical: cells that the change cannot reach. certified: proven non-inferior. half: half-width of the bound.
+    """
+
+    comparison: Comparison
+    confidence: float
+    margin: Floats
+    effect: Floats
+    p: Floats
+    p_raw: Floats
+    p_gain: Floats
+    critical_value: Floats
+    alpha: Floats
+    provable: Mask
+    half: Floats
+    certified: Mask
+    identical: Mask
+
+
+def cell_of(
+    j: Judged, i: int, prediction: str, head: Head, channel: int, name: str, rule: Rule, where: str, facts: Facts
+) -> Cell:
+    """Cell `i` of one prediction; channel: position among the head's channels; where: name of the slice."""
+    whole = j.comparison.slice[i] == 0
+    verdict, reason, needed, suspect = _judged(j, i, prediction, name, rule, head.unit, facts)
+    at_threshold = metric(name).at_threshold
+    points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
+    thresholds = [p.threshold if p is not None and at_threshold else None for p in points]
+    numbers = _numbers(j, i, name, head.unit, verdict)
+    if verdict == "not-measurable" and j.comparison.clips[i] >= MIN_CLIPS and prediction not in facts.broken_before:
+        # What the candidate alone cannot be measured on was lost: the incumbent's value is told.
+        lost = not np.isfinite(j.comparison.candidate[i])
+        numbers["incumbent"] = _number(j.comparison.incumbent[i]) if lost else None
+    return Cell(
+        prediction=prediction,
+        network=head.network,
+        head=head.name,
+        channel=head.channels[channel] if len(head.channels) > 1 else None,
+        task=head.task,
+        slice=where,
+        tier=rule.tier,
+        verdict=verdict,
+        reason=reason,
+        suspect=suspect and whole,
+        clips_needed=needed,
+        threshold_incumbent=thresholds[0],
+        threshold_candidate=thresholds[1],
+        impact="identical" if j.identical[i] else "reached",
+        **numbers,
+    )
+
+
+def group_cell_of(j: Judged, i: int, group: str, name: str, unit: str, size: int) -> Cell:
+    """Cell `i` of a declared group of `size` members."""
+    verdict = _verdict(j, i, "supporting")
+    needed = _needed(j, i, guarded=False) if verdict == "undecided" else None
+    return Cell(
+        prediction=f"group:{group}",
+        network="",
+        head="",
+        channel=None,
+        task="group",
+        slice="all",
+        tier="supporting",
+        verdict=verdict,
+        reason=f"mean of {size} members: {_reason(j, i, verdict, name, unit, needed)}",
+        suspect=False,
+        clips_needed=needed,
+        threshold_incumbent=None,
+        threshold_candidate=None,
+        impact="reached",
+        **_numbers(j, i, name, unit, verdict),
+    )
+
+
+def _judged(
+    j: Judged, i: int, prediction: str, name: str, rule: Rule, unit: str, facts: Facts
+) -> tuple[Verdict, str, int | None, bool]:
+    """(verdict, reason, clips needed, suspect) by the table of the method, in its order."""
+    c = j.comparison
+    whole = bool(c.slice[i] == 0)
+    if prediction in facts.broken:
+        return "broken", facts.broken[prediction], None, False
+    if why := _unmeasured(j, i, prediction, name, facts, "in validation" if whole else "in this slice"):
+        return "not-measurable", why, None, False
+    if prediction in facts.must_pass and whole and name == rule.metrics[0]:
+        return "regressed", "new errors on a clip that must pass", None, False
+    verdict = _verdict(j, i, rule.tier)
+    needed, suspect = None, False
+    if verdict == "undecided":
+        needed = _needed(j, i, guarded=rule.tier == "critical" and whole)
+        suspect = rule.tier == "supporting" and bool(c.delta[i] <= -j.margin[i] or j.p_raw[i] <= SUSPECT)
+    return verdict, _reason(j, i, verdict, name, unit, needed), needed, suspect
+
+
+def _numbers(j: Judged, i: int, name: str, head_unit: str, verdict: Verdict) -> dict[str, Any]:
+    """Fields of a cell that are numbers; None for all that was not measured."""
+    c, what = j.comparison, metric(name)
+    shown = verdict not in ("broken", "not-measurable")
+    sign = -1.0 if what.lower_is_better else 1.0
+    delta = _number(sign * c.delta[i]) if shown else None
+    half = _number(j.half[i]) if shown else None
+    return {
+        "metric": name,
+        "unit": unit_of(name, head_unit),
+        "lower_is_better": what.lower_is_better,
+        "margin": float(j.margin[i]),
+        "clips": int(c.clips[i]),
+        "frames": int(c.frames[i]),
+        "positives": int(c.positives[i]),
+        "incumbent": _number(c.incumbent[i]) if shown else None,
+        "candidate": _number(c.candidate[i]) if shown else None,
+        "delta": delta,
+        "delta_worse": None if delta is None else sign * delta + 0.0,
+        "ci_low": None if delta is None or half is None else delta - half,
+        "ci_high": None if delta is None or half is None else delta + half,
+        "p_adjusted": _number(j.p[i]),
+        "mdr": _mdr(j, i) if shown else None,
+        "provable": bool(j.provable[i]),
+        "delta_at_incumbent_threshold": _number(c.at_incumbent[i] - c.incumbent[i]) if shown else None,
+    }
+
+
+def _unmeasured(j: Judged, i: int, prediction: str, name: str, facts: Facts, where: str) -> str:
+    """Why a cell cannot be measured, or ""."""
+    c, what = j.comparison, metric(name)
+    support = "positives" if what.support == "positives" else "frames with a truth"
+    if prediction in facts.broken_before:
+        return f"{facts.broken_before[prediction]}: there is nothing to compare with"
+    if what.at_threshold:
+        for who, points in (("incumbent", facts.points_incumbent), ("candidate", facts.points_candidate)):
+            point = points.get(prediction)
+            if point is not None and point.threshold is None:
+                return f"no operating point for the {who}: {point.status.replace('_', ' ')} on the calibration clips"
+    if not c.positives[i]:
+        return f"no {support} {where}"
+    if j.identical[i]:
+        return ""  # proven the same, however few clips there are
+    if c.clips[i] < MIN_CLIPS:
+        return f"{support} in only {c.clips[i]} clips {where}; {MIN_CLIPS} are needed"
+    for who, value in (("incumbent", c.incumbent[i]), ("candidate", c.candidate[i])):
+        if not np.isfinite(value):
+            return f"{spelled(name)} of the {who} is not defined {where}: it accepts nothing"
+    if not np.isfinite(c.se[i]):
+        return f"no error can be given {where}: a single clip decides the value"
+    return ""
+
+
+def _verdict(j: Judged, i: int, tier: Tier) -> Verdict:
+    if j.identical[i]:
+        return "non-inferior"
+    if j.p[i] <= j.alpha[i]:
+        return "regressed"
+    if j.certified[i]:
+        return "improved" if j.p_gain[i] <= j.alpha[i] else "non-inferior"
+    # A critical cell must be certified whatever gain is seen; elsewhere a proven gain may stand without the floor.
+    return "improved" if j.p_gain[i] <= j.alpha[i] and tier != "critical" else "undecided"
+
+
+def unit_of(name: str, head_unit: str) -> str:
+    """Unit of a metric: "" for shares in 0..1, nats for log-loss, else the head's own."""
+    what = metric(name)
+    if what.unitless or name == "brier":
+        return ""
+    return "nat" if name == "log_loss" else head_unit
+
+
+def _mdr(j: Judged, i: int) -> float | None:
+    if not np.isfinite(j.critical_value[i]):
+        return None
+    c = j.comparison
+    row = slice(i, i + 1)
+    return _number(detectable(j.effect[row], float(j.critical_value[i]), c.se[row], c.lost[row])[0])
+
+
+def _number(value: float | np.floating) -> float | None:
+    """None for NaN; -0.0, which a turned sign leaves behind, is 0."""
+    return float(value) + 0.0 if np.isfinite(value) else None
+
+
+def _needed(j: Judged, i: int, *, guarded: bool) -> int | None:
+    c = j.comparison
+    return clips_needed(
+        delta=float(c.delta[i]),
+        error=float(total_error(c.se[i], c.lost[i])),
+        lost=float(c.lost[i]),
+        margin=float(j.margin[i]),
+        effect=float(j.effect[i]),
+        critical=float(j.critical_value[i]),
+        confidence=j.confidence,
+        clips=int(c.clips[i]),
+        guarded=float(abs(c.incumbent[i])) if guarded else None,
+        effective=float(c.effective[i]),
+    )
+
+
+def _reason(j: Judged, i: int, verdict: Verdict, name: str, head_unit: str, needed: int | None) -> str:
+    if j.identical[i]:
+        return "identical by construction: the change cannot reach it"
+    c, unit = j.comparison, unit_of(name, head_unit)
+    what, size = spelled(name), amount(abs(c.delta[i]), unit, metric(name).unitless)
+    clips = f"{int(c.clips[i])} clips"
+    match verdict:
+        case "regressed":
+            return f"lost {size} of {what} on {clips}, adjusted p {p_text(j.p[i])}"
+        case "improved":
+            return f"gained {size} of {what} on {clips}, adjusted p {p_text(j.p_gain[i])}"
+        case "non-inferior":
+            worst = amount(max(j.half[i] - c.delta[i], 0.0), unit, metric(name).unitless)
+            return f"at most {worst} of {what} lost, margin {amount(j.margin[i], unit, metric(name).unitless)}"
+        case _:
+            support = "positives" if metric(name).support == "positives" else "frames with a truth"
+            more = "no number of clips like these decides it"
+            if needed:
+                more = f"needs about {needed:,} more clips with {support}"
+            moved = "lost" if c.delta[i] < 0 else "gained"
+            seen = f"{moved} {size} of {what}" if c.delta[i] else f"no difference in {what}"
+            return f"undecided: {more} ({seen} on {clips}, not proven either way)"
