@@ -14,8 +14,11 @@ from typing import Literal
 
 import numpy as np
 
+from gate.curves import average_precision, coco_average_precision, curves
 from gate.errors import ConfigError
-from gate.table import Floats
+from gate.evidence import STEPS, Evidence
+from gate.lattice import LARGEST_LOGIT, MISSED, decode, encode, probability
+from gate.table import Floats, by_score, one_row
 
 Sums = Mapping[str, Floats]
 
@@ -149,6 +152,58 @@ def metric(name: str) -> Metric:
     near = get_close_matches(name, NAMES, 1)
     hint = f"did you mean '{near[0]}'?" if near else "there are: " + ", ".join(NAMES)
     raise ConfigError(f"unknown metric '{name}'", mend=hint)
+
+
+Value = float | NotMeasured
+
+
+def measure(name: str, evidence: Evidence, threshold: float | None = None) -> Value:
+    """One metric of one prediction, from the sum of its evidence; threshold: logit at or above which it accepts.
+
+    The size to think and test in; `gate.compare` does the same for all predictions at once.
+    """
+    what = metric(name)
+    sums = _sums(evidence, threshold)
+    lacking = sorted(what.needs - sums.keys() - {"curve"})
+    if lacking or (what.kind == "curve" and not evidence.events.codes):
+        hint = " (no threshold)" if what.at_threshold and threshold is None else ""
+        return NotMeasured(f"there is no evidence for {name}{hint}")
+    if what.support == "positives" and not sums["positives"]:
+        return NotMeasured("no positives")
+    if what.kind == "curve":
+        table = one_row(evidence)
+        curve = curves(by_score(table), np.ones(1, bool))
+        return float((coco_average_precision if name == "coco_ap" else average_precision)(curve)[0])
+    if not sums["events"]:
+        return NotMeasured("no events")
+    if what.value is not None:
+        return float(what.value(sums))
+    assert what.ratio is not None
+    numerator, denominator = (float(x) for x in what.ratio(sums))
+    return numerator / denominator if denominator else NotMeasured(f"{name} is not defined: nothing is accepted")
+
+
+def _sums(evidence: Evidence, threshold: float | None) -> dict[str, Floats]:
+    """Named sums of one prediction: its moments, and counts and losses of its scores."""
+    events = evidence.events
+    code, label = np.array(events.codes, np.int64), np.array(events.labels, bool)
+    count = np.array(events.counts, float)
+    sums = {"positives": count[label].sum(), "events": count.sum()}
+    if code.size:
+        scored = code != MISSED
+        logit = np.clip(decode(code[scored]), -LARGEST_LOGIT, LARGEST_LOGIT)
+        hit, weight = label[scored], count[scored]
+        sums["sum_brier"] = (weight * (probability(code[scored]) - hit) ** 2).sum()
+        sums["sum_log_loss"] = (weight * np.logaddexp(0.0, np.where(hit, -logit, logit))).sum()
+        if threshold is not None:
+            accepted = scored & (code >= int(encode(threshold)))
+            sums |= {"tp": count[label & accepted].sum(), "fp": count[~label & accepted].sum()}
+            sums |= {"fn": count[label & ~accepted].sum(), "tn": count[~label & ~accepted].sum()}
+    for name, value in zip(evidence.moments.names, evidence.moments.values, strict=True):
+        sums[name] = np.float64(value / STEPS if name.startswith("sum_") else value)
+    if "tp" in sums and not code.size:
+        sums["positives"] = sums["tp"] + sums["fn"]
+    return {name: np.asarray(value, float) for name, value in sums.items()}
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:

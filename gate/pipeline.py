@@ -16,6 +16,7 @@ from gate import __version__
 from gate.bundle import Bundle, read_bundle
 from gate.calibrate import OperatingPoint, read_thresholds, thresholds_path
 from gate.compare import Side, compare, seed_of, sign_vectors
+from gate.errors import SuiteError
 from gate.judge import Cell, CurvePair, Decision, Facts, Identity, assign, decide, judge, read_policy, tier_of
 from gate.judge.layout import (
     Layout,
@@ -31,7 +32,7 @@ from gate.judge.layout import (
 )
 from gate.report.precision_recall import curve_pairs
 from gate.run import Run, contract_table, offered, outputs_of, run
-from gate.suite import Suite, read_suite
+from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
 
 #: (stage, frames just done, frames of the stage)
@@ -65,12 +66,14 @@ def compare_bundles(
         old, new = read_bundle(incumbent), read_bundle(candidate)
         names, _ = offered(new, exam)
         identical, uncovered = unreached(old, new, names), uncovered_heads(new, exam, names)
-        rules = assign(rulebook, exam.heads, uncovered)
+        gone = uncovered_heads(old, exam, offered(old, exam)[0])
+        rules = assign(rulebook, exam.heads, {*uncovered, *gone})
         released, strict = _released(thresholds, exam, old), strict_clips(exam, rulebook)
 
         before = run(old, exam, progress=lambda done, of: progress("incumbent", done, of))
         after = _run_what_changed(new, exam, before, identical, progress)
         held = check_all(contracts, suite, {"candidate": _contract(after), "incumbent": _contract(before)})
+        refuse_broken_tables(held, suite)
 
     layout, index = layout_of(exam), validation_clips(exam)
     points_a = operating_points(exam, before, rules, released, keep=released)
@@ -82,7 +85,7 @@ def compare_bundles(
     comparison = compare(side_a, side_b, questions, exam.frames.slices, index, layout.decided)
 
     broken, broken_before = broken_of(exam, before, after, held)
-    wrong = newly_wrong(exam, strict, rules, side_a, side_b, layout)
+    wrong = [p for p in newly_wrong(exam, strict, rules, side_a, side_b, layout) if p not in broken_before]
     facts = Facts(
         broken=broken,
         broken_before=broken_before,
@@ -157,6 +160,14 @@ def _run_what_changed(bundle: Bundle, suite: Suite, before: Run, identical: Coll
 
 def _contract(answers: Run) -> dict[str, NDArray[Any]]:
     return contract_table(list(answers.summaries.values()))
+
+
+def refuse_broken_tables(held: Sequence[ContractResult], suite: Path) -> None:
+    """Raises SuiteError when a contract of the suite's own tables does not hold: then nothing can be judged."""
+    broken = [r for r in held if not r.success and r.severity == "critical" and ".predictions." not in r.name]
+    if broken:
+        told = "; ".join(f"{r.name}: {r.expectation}: {r.observed} ({r.where})" for r in broken)
+        raise SuiteError(f"data contracts do not hold: {told}", where=str(suite), mend="mend the tables, freeze anew")
 
 
 def _released(folder: Path, suite: Suite, bundle: Bundle) -> dict[str, float]:

@@ -179,3 +179,14 @@ def entries_of(entries: Entries, rows: Ints) -> Entries:
     return Entries(
         len(rows), series[kept], entries.cell[kept], entries.code[kept], entries.positive[kept], entries.count[kept]
     )
+
+
+def one_row(evidence: Evidence) -> EvidenceTable:
+    """The table of a single prediction on a single cell; its row is that evidence."""
+    events = evidence.events
+    label, code = np.array(events.labels, np.int64), np.array(events.codes, np.int64)
+    keys = (label << _LABEL) | code
+    order = np.argsort(keys)
+    counts = np.array(events.counts, np.int64)[order]
+    moments = np.array(evidence.moments.values, np.int64).reshape(1, 1, -1)
+    return EvidenceTable((Series("", 0.0),), 1, keys[order], counts, evidence.moments.names, moments)

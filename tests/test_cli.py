@@ -67,8 +67,8 @@ def test_a_proven_loss_is_no_go_and_all_reports_are_written(compared: tuple[Path
     assert "NO-GO" in ended.out
     assert "cam.edge" in ended.out
     assert ended.made == (
-        "out/junit.xml", "out/report.html", "out/summary.md", "out/thresholds/tiny/tiny-1.toml",
-        "out/thresholds/tiny/tiny-2.toml", "out/verdict.json",
+        "out/junit.xml", "out/report.html", "out/summary.md", "out/thresholds/candidate/tiny/tiny-2.toml",
+        "out/thresholds/incumbent/tiny/tiny-1.toml", "out/verdict.json",
     )  # fmt: skip
     verdict = json.loads((folder / "out" / "verdict.json").read_text())
     assert verdict["decision"] == "NO-GO"
@@ -85,7 +85,8 @@ def test_json_prints_exactly_verdict_json_and_the_same_inputs_give_the_same_byte
     assert out == (folder / "again" / "verdict.json").read_text()
     assert without_time(out) == without_time(first)
     for name in ("tiny-1.toml", "tiny-2.toml"):
-        made = [folder / where / "thresholds" / "tiny" / name for where in ("out", "again")]
+        side = "incumbent" if name == "tiny-1.toml" else "candidate"
+        made = [folder / where / "thresholds" / side / "tiny" / name for where in ("out", "again")]
         assert made[0].read_bytes() == made[1].read_bytes()
 
 

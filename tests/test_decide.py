@@ -46,6 +46,7 @@ def verdict_cell(verdict: Verdict, tier: Tier, where: str = "all") -> Cell:
     return replace(cell, verdict=verdict, tier=tier, slice=where, prediction="front.h", reason="why")
 
 
+SOUND = replace(a_cell(), verdict="non-inferior", tier="supporting", prediction="front.sound")
 NO, OPEN_, YES = "NO-GO", "INCONCLUSIVE", "GO"
 TABLE: dict[Verdict, tuple[Outcome, Outcome, Outcome]] = {
     # verdict: critical, supporting, advisory
@@ -61,7 +62,7 @@ TABLE: dict[Verdict, tuple[Outcome, Outcome, Outcome]] = {
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_each_verdict_in_each_tier_decides_as_the_table_says(verdict: Verdict, tier: Tier) -> None:
-    outcome, codes, _ = decided([verdict_cell(verdict, tier)])
+    outcome, codes, _ = decided([verdict_cell(verdict, tier), SOUND])
     assert outcome == TABLE[verdict][TIERS.index(tier)]
     assert (outcome == NO) == any(c in BLOCKING for c in codes)
     assert (outcome == OPEN_) == (any(c in OPEN for c in codes) and outcome != NO)
@@ -79,7 +80,14 @@ def test_the_worst_cell_decides_whatever_stands_beside_it(several: list[tuple[Ve
     cells = [replace(verdict_cell(v, t), prediction=f"front.h[{k}]") for k, (v, t) in enumerate(several)]
     outcomes = {TABLE[v][TIERS.index(t)] for v, t in several}
     worst = next((o for o in (NO, OPEN_) if o in outcomes), YES)
-    assert decided(cells)[0] == worst
+    assert decided([*cells, SOUND])[0] == worst
+
+
+def test_a_suite_on_which_nothing_that_gates_can_be_measured_never_says_go() -> None:
+    cells = [verdict_cell("not-measurable", "supporting"), verdict_cell("non-inferior", "advisory")]
+    assert decided(cells)[:2] == ("INCONCLUSIVE", ["nothing-measured", "not-measurable"])
+    assert decided([*cells, SOUND])[0] == "GO"
+    assert decided([])[0] == "GO"
 
 
 @given(st.permutations([a_loss(), an_undecided(), an_unmeasured(), a_cell(), a_loss("front.x", p_adjusted=0.01)]))

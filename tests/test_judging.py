@@ -301,14 +301,20 @@ def test_an_incumbent_that_accepts_nothing_does_not_block_what_replaces_it() -> 
     a = [[replace(e, score=-20.0) for e in clip] for clip in b]
     cell = only(judged([a], [b], [a_rule("precision")]))
     assert cell.reason == "precision of the incumbent is not defined in validation: it accepts nothing"
-    assert ending([cell])[0] == "GO"
+    # Alone, it leaves nothing that was measured; beside a sound prediction it does not block.
+    assert ending([cell])[0] == "INCONCLUSIVE"
+    assert ending([cell, replace(cell, prediction="cam.other", verdict="non-inferior")])[0] == "GO"
 
 
 def test_a_value_that_hangs_on_a_single_clip_has_no_error_bar() -> None:
     a = release(1)
     b = [[replace(e, score=e.score if j == 0 else -20.0) for e in clip] for j, clip in enumerate(a)]
     b[0] = [Event(2.0, True)]
-    assert unmeasured(a, b, "precision") == "no error can be given in validation: a single clip decides the value"
+    said = "no error can be given in validation: a single clip decides the candidate's value"
+    assert unmeasured(a, b, "precision") == said
+    # What the incumbent could be measured on, the candidate lost; the other way round nobody is to blame.
+    assert ending([only(judged([a], [b], [a_rule("precision")]))])[0] == "NO-GO"
+    assert ending([only(judged([b], [a], [a_rule("precision")]))])[0] == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize(("points", "who"), [((None, 0.0), "incumbent"), ((0.0, None), "candidate")])

@@ -12,8 +12,9 @@ from sklearn import metrics as sk
 
 from gate.compare.sums import named_sums
 from gate.errors import ConfigError
-from gate.lattice import encode
-from gate.measures import NAMES, divide, metric
+from gate.evidence import STEPS, Evidence, Moments, ScoredEvents
+from gate.lattice import MISSED, encode
+from gate.measures import NAMES, NotMeasured, divide, measure, metric
 from gate.table import by_score
 from gate.tasks import Batch, task_of
 from tests.support.kinds import head_of
@@ -148,3 +149,56 @@ def test_a_beta_of_zero_is_no_metric() -> None:
 
 def test_only_errors_and_losses_are_better_when_lower() -> None:
     assert {name for name in NAMES if metric(name).lower_is_better} == {"brier", "log_loss", "mae", "rmse"}
+
+
+# One prediction at a time: a value, or why there is none.
+
+
+def scored(scores: NDArray[np.float64], labels: NDArray[np.bool_], missed: int = 0) -> Evidence:
+    codes = [*encode(scores).tolist(), *([MISSED] * missed)]
+    single = [ScoredEvents((c,), (bool(x),), (1,)) for c, x in zip(codes, [*labels, *([True] * missed)], strict=True)]
+    return Evidence(sum(single, ScoredEvents()))
+
+
+def test_a_measure_of_summed_evidence_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.random(300) < 0.3
+    scores = (rng.normal(size=300) + 2.0 * labels).astype(np.float16).astype(np.float64)
+    whole = scored(scores[:100], labels[:100]) + scored(scores[100:], labels[100:])
+    said = scores >= 0.5
+    assert measure("average_precision", whole) == pytest.approx(sk.average_precision_score(labels, scores), abs=1e-12)
+    assert measure("f1", whole, 0.5) == pytest.approx(sk.fbeta_score(labels, said, beta=1))
+    assert measure("f2", whole, 0.5) == pytest.approx(sk.fbeta_score(labels, said, beta=2))
+    assert measure("accuracy", whole, 0.5) == pytest.approx(sk.accuracy_score(labels, said))
+    assert measure("brier", whole) == pytest.approx(sk.brier_score_loss(labels, expit(scores)))
+    assert measure("log_loss", whole) == pytest.approx(sk.log_loss(labels, expit(scores)))
+
+
+def test_errors_of_summed_moments_are_means_over_all_events() -> None:
+    names = ("events", "sum_abs_error", "sum_square_error")
+    parts = [Evidence(moments=Moments(names, (2, 3 * STEPS, 5 * STEPS))), Evidence(moments=Moments(names, (2, 0, 0)))]
+    assert measure("mae", parts[0] + parts[1]) == 0.75
+    assert measure("rmse", parts[0] + parts[1]) == pytest.approx(np.sqrt(5 / 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence", "threshold", "why"),
+    [
+        ("average_precision", Evidence(), None, "there is no evidence for average_precision"),
+        ("f1", scored(np.array([1.0]), np.array([True])), None, "there is no evidence for f1 (no threshold)"),
+        ("mae", Evidence(moments=Moments(("events", "sum_abs_error"), (0, 0))), None, "no events"),
+        ("average_precision", scored(np.array([1.0]), np.array([False])), None, "no positives"),
+        ("recall", scored(np.array([1.0]), np.array([False])), 0.0, "no positives"),
+        ("precision", scored(np.array([1.0]), np.array([True])), 2.0, "precision is not defined: nothing is accepted"),
+    ],
+)
+def test_nothing_measured_is_a_value_with_its_reason(
+    name: str, evidence: Evidence, threshold: float | None, why: str
+) -> None:
+    assert measure(name, evidence, threshold) == NotMeasured(why)
+
+
+def test_missed_positives_count_against_recall_and_curve() -> None:
+    whole = scored(np.array([1.0, -1.0]), np.array([True, False]), missed=1)
+    assert measure("recall", whole, 0.0) == 0.5
+    assert measure("average_precision", whole) == 0.5

@@ -76,10 +76,21 @@ def read_bundle(root: Path) -> Bundle:
 
     Raises ConfigError for a manifest that is wrong, BundleError for missing files, LockError for changed bytes.
     """
-    if not (root / MANIFEST).is_file():
-        raise BundleError(
-            f"no {MANIFEST} in this folder", where=str(root), mend="name the folder of a bundle (DESIGN 4.1)"
+    manifest, lines, files = _read_manifest(root)
+    lock = _lock_now(root, manifest, files)
+    locked = (root / LOCK).is_file()
+    if locked:
+        verify(
+            read_lock(root / LOCK), lock, where=root / LOCK, mend="restore the files, or run `gate bundle lock` anew"
         )
+    networks = _ordered(manifest, files, dict(lock.files), root, lines)
+    return Bundle(root, manifest.bundle.name, manifest.bundle.version, networks, lock.digest, locked)
+
+
+def _read_manifest(root: Path) -> tuple[_Manifest, Lines, dict[str, tuple[Path, ...]]]:
+    """The manifest of a folder with the files of each network, all of which exist."""
+    if not (root / MANIFEST).is_file():
+        raise BundleError(f"no {MANIFEST} in this folder", where=str(root), mend="name the folder of a bundle")
     manifest, lines = read_toml_located(root / MANIFEST, _Manifest)
     problems = [p for name, network in manifest.networks.items() for p in _problems(name, network, manifest, lines)]
     for key, text in (("name", manifest.bundle.name), ("version", manifest.bundle.version)):
@@ -96,20 +107,12 @@ def read_bundle(root: Path) -> Bundle:
                     where=lines.where("networks", name),
                     mend=f"put it into {root}, or mend the name",
                 )
-    lock = _lock_now(root, manifest, files)
-    locked = (root / LOCK).is_file()
-    if locked:
-        verify(
-            read_lock(root / LOCK), lock, where=root / LOCK, mend="restore the files, or run `gate bundle lock` anew"
-        )
-    networks = _ordered(manifest, files, dict(lock.files), root, lines)
-    return Bundle(root, manifest.bundle.name, manifest.bundle.version, networks, lock.digest, locked)
+    return manifest, lines, files
 
 
 def lock_bundle(root: Path) -> Lock:
     """Write `bundle.lock` of the folder as it is now; answers the lock, whose digest is the bundle id."""
-    manifest, lines = read_toml_located(root / MANIFEST, _Manifest)
-    files = {name: _files(name, network, root, lines) for name, network in manifest.networks.items()}
+    manifest, _, files = _read_manifest(root)
     lock = _lock_now(root, manifest, files)
     write_lock(root / LOCK, lock)
     return lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,10 @@ def read_thresholds(path: Path, *, suite: str, bundle: str) -> dict[str, float]:
                     where=str(path),
                     mend=_MEND,
                 )
-        return {name: float(p["threshold"]) for name, p in table["thresholds"].items() if "threshold" in p}
+        found = {name: p["threshold"] for name, p in table["thresholds"].items() if "threshold" in p}
+        for name, value in found.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ConfigError(f"the threshold of {shown(name)} is no number", where=str(path), mend=_MEND)
+        return {name: float(value) for name, value in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"the thresholds cannot be read: {shown(error)}", where=str(path), mend=_MEND) from error

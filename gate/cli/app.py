@@ -30,7 +30,7 @@ app.add_typer(bundle_app, name="bundle")
 SuiteOption = Annotated[Path | None, typer.Option("--suite", help="Folder of the suite; the only one in suites/.")]
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file; policy.toml here, or in the suite.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the reports; reports/CANDIDATE.")]
-ThresholdsOption = Annotated[Path, typer.Option("--thresholds", help="Folder of released operating points.")]
+ThresholdsOption = Annotated[Path | None, typer.Option("--thresholds", help="Released operating points; thresholds/.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json instead of the table.")]
 
 
@@ -79,7 +79,7 @@ def compare(
     suite: SuiteOption = None,
     policy: PolicyOption = None,
     out: OutOption = None,
-    thresholds: ThresholdsOption = Path("thresholds"),
+    thresholds: ThresholdsOption = None,
     engine: Annotated[str, typer.Option(help="local")] = "local",
     device: Annotated[str, typer.Option(help="cpu")] = "cpu",
     json: JsonOption = False,
@@ -92,7 +92,8 @@ def compare(
         if value != able:
             raise UsageError(f"{name} {value} is not in this version", mend=f"use {name} {able}")
     exam = paths.suite_folder(suite)
-    raise typer.Exit(_compare(given[0], given[1], exam, paths.policy_file(policy, exam), out, thresholds, json))
+    rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
+    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json))
 
 
 def _compare(
@@ -102,15 +103,16 @@ def _compare(
 
     folder = out or Path("reports") / candidate.resolve().name
     paths.writable(folder)
+    time = paths.now()
     with progress_bar() as progress:
         result = compare_bundles(
             incumbent, candidate, suite=exam, policy=policy, thresholds=thresholds, progress=progress
         )
-    _render(result, folder, json)
+    _render(result, folder, time, json)
     return result.decision.exit_code
 
 
-def _render(result: Result, folder: Path, json: bool) -> None:
+def _render(result: Result, folder: Path, time: str, json: bool) -> None:
     from rich.console import Console
 
     from gate.atomic import write_text
@@ -118,14 +120,16 @@ def _render(result: Result, folder: Path, json: bool) -> None:
     from gate.report import print_decision, write_reports
 
     decision = result.decision
-    for who, points in ((decision.incumbent, result.points_incumbent), (decision.candidate, result.points_candidate)):
-        path = thresholds_path(folder / "thresholds", decision.suite.name, who.name, who.version)
+    sides = {"incumbent": result.points_incumbent, "candidate": result.points_candidate}
+    for side, points in sides.items():
+        who = getattr(decision, side)
+        path = thresholds_path(folder / "thresholds" / side, decision.suite.name, who.name, who.version)
         write_text(path, render(points, suite=decision.suite.digest, bundle=who.digest))
     written = write_reports(
         decision,
         result.curves,
         folder,
-        time=paths.now(),
+        time=time,
         title=f"{decision.candidate.name} {decision.candidate.version}",
         command=shlex.join(["gate", *sys.argv[1:]]),
     )
@@ -169,7 +173,7 @@ def calibrate(
     bundle: Path,
     suite: SuiteOption = None,
     policy: PolicyOption = None,
-    thresholds: ThresholdsOption = Path("thresholds"),
+    thresholds: ThresholdsOption = None,
 ) -> None:
     """Choose the operating points of one bundle and write thresholds/SUITE/BUNDLE-VERSION.toml."""
     from collections import Counter
@@ -178,10 +182,11 @@ def calibrate(
     from gate.pipeline import calibrate_bundle
 
     folder = paths.suite_folder(suite)
-    paths.writable(thresholds)
+    target = thresholds or Path("thresholds")
+    paths.writable(target, "--thresholds")
     with progress_bar() as progress:
         path, exam, made, points = calibrate_bundle(
-            bundle, suite=folder, policy=paths.policy_file(policy, folder), thresholds=thresholds, progress=progress
+            bundle, suite=folder, policy=paths.policy_file(policy, folder), thresholds=target, progress=progress
         )
     write_thresholds(path, points, suite=exam.digest, bundle=made.digest)
     for status, count in sorted(Counter(p.status for p in points).items()):
@@ -238,10 +243,8 @@ def suite_show(folder: Path) -> None:
 @bundle_app.command("lock")
 def bundle_lock(folder: Path) -> None:
     """Write bundle.lock; its digest is the bundle id."""
-    from gate.bundle import lock_bundle, read_bundle
+    from gate.bundle import lock_bundle
 
-    if not (folder / "bundle.lock").is_file():
-        read_bundle(folder)
     lock = lock_bundle(folder)
     typer.echo(f"{lock.name} {lock.version}: {len(lock.files)} files locked")
     typer.echo(lock.digest)

@@ -39,7 +39,14 @@ def embedded_suite() -> Path:
     raise UsageError("the embedded suite is not installed", mend="install gate from its wheel or source tree")
 
 
-def writable(folder: Path) -> None:
+def thresholds_folder(given: Path | None) -> Path:
+    """The folder of released operating points: thresholds/, which need not exist, or the one named, which must."""
+    if given is not None and not given.is_dir():
+        raise UsageError("there is no such folder of released operating points", where=str(given))
+    return given or Path("thresholds")
+
+
+def writable(folder: Path, option: str = "--out") -> None:
     """Make `folder`, now rather than after the work. Raises UsageError when nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,12 +57,15 @@ def writable(folder: Path) -> None:
         raise UsageError(
             f"nothing can be written there: {error.strerror}",
             where=str(folder),
-            mend="choose another folder with --out",
+            mend=f"choose another folder with {option}",
         ) from error
 
 
 def now() -> str:
     """Time for reports, UTC; SOURCE_DATE_EPOCH stands in for the clock where builds must repeat."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError("SOURCE_DATE_EPOCH is not a number of seconds", mend="set it right, or unset it") from error
     return moment.isoformat(timespec="seconds")

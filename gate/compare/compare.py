@@ -41,7 +41,8 @@ class Comparison:
     question, slice: (n,) positions. incumbent, candidate: (n,) in the metric's own unit, NaN where not defined.
     at_incumbent: (n,) candidate at the incumbent's threshold, NaN where no threshold is used. delta: (n,) higher is
     better. d, weight: (n, J) contributions of the validation clips. se, df, lost: (n,) see Effects. positives,
-    frames: (n,) totals; clips: (n,) clips with positives; effective: (n,) Kish's number of such clips.
+    frames: (n,) totals; clips: (n,) clips with positives; effective: (n,) Kish's number of such clips. fragile: (n,)
+    cells whose value hangs on a single clip, for the candidate and not for the incumbent.
     """
 
     question: Ints
@@ -59,6 +60,7 @@ class Comparison:
     clips: Ints
     effective: Floats
     frames: Floats
+    fragile: Mask
 
 
 def compare(
@@ -78,7 +80,9 @@ def compare(
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
         whole = np.zeros(0, np.int64)
-        return Comparison(whole, whole, none, none, none, none, many, many, none, none, none, none, whole, none, none)
+        return Comparison(
+            whole, whole, none, none, none, none, many, many, none, none, none, none, whole, none, none, whole > 0
+        )
     return Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
 
 
@@ -113,7 +117,7 @@ def _parts(
             usable_a = decided[rows] | (incumbent.codes[rows] <= 0xFFFF) | (not what.at_threshold)
             usable_b = decided[rows] | (candidate.codes[rows] <= 0xFFFF) | (not what.at_threshold)
             thresholded = what.at_threshold & ~decided[rows]
-            yield _cells(what, effects, a, same, usable_a, usable_b, thresholded, np.array(chosen), number)
+            yield _cells(what, effects, a, b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
     assert cells == candidate.table.cells
 
 
@@ -121,6 +125,7 @@ def _cells(
     what: Metric,
     effects: Effects,
     a: Mapping[str, Floats],
+    b: Mapping[str, Floats],
     same: Mapping[str, Floats],
     usable_a: Mask,
     usable_b: Mask,
@@ -128,6 +133,9 @@ def _cells(
     chosen: Ints,
     slice_number: int,
 ) -> Comparison:
+    fragile = np.zeros(len(chosen), bool)
+    if what.ratio is not None:
+        fragile = _hangs_on_one_clip(what, b) & ~_hangs_on_one_clip(what, a)
     support = a["tp"] + a["fn"] if what.support == "positives" else a["events"]
     both = usable_a & usable_b
     at_incumbent = np.full(len(chosen), np.nan)
@@ -151,7 +159,15 @@ def _cells(
         clips=(support > 0).sum(axis=1),
         effective=np.divide(support.sum(axis=1) ** 2, squares, out=np.zeros(len(chosen)), where=squares > 0),
         frames=a["frames"].sum(axis=1),
+        fragile=fragile,
     )
+
+
+def _hangs_on_one_clip(what: Metric, sums: Mapping[str, Floats]) -> Mask:
+    """(m,): is there a clip without which the metric is not defined?"""
+    assert what.ratio is not None
+    denominator = np.asarray(what.ratio(sums)[1], float)
+    return np.asarray(((denominator > 0) & (denominator == denominator.sum(axis=1, keepdims=True))).any(axis=1))
 
 
 def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decided: Mask, tolerance: Floats) -> Mask:
@@ -203,4 +219,5 @@ def aggregate(comparison: Comparison, members: Sequence[Ints]) -> Comparison:
         clips=present,
         effective=np.array([comparison.effective[rows].max(initial=0.0) for rows in members]),
         frames=np.array([comparison.frames[rows].max(initial=0.0) for rows in members]),
+        fragile=np.zeros(len(members), bool),
     )

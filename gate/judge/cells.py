@@ -66,7 +66,6 @@ def cell_of(
     j: Judged, i: int, prediction: str, head: Head, channel: int, name: str, rule: Rule, where: str, facts: Facts
 ) -> Cell:
     """Cell `i` of one prediction; channel: position among the head's channels; where: name of the slice."""
-    whole = j.comparison.slice[i] == 0
     verdict, reason, needed, suspect = _judged(j, i, prediction, name, rule, head.unit, facts)
     at_threshold = metric(name).at_threshold
     points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
@@ -74,7 +73,7 @@ def cell_of(
     numbers = _numbers(j, i, name, head.unit, verdict)
     if verdict == "not-measurable" and j.comparison.clips[i] >= MIN_CLIPS and prediction not in facts.broken_before:
         # What the candidate alone cannot be measured on was lost: the incumbent's value is told.
-        lost = not np.isfinite(j.comparison.candidate[i])
+        lost = j.comparison.fragile[i] or not np.isfinite(j.comparison.candidate[i])
         numbers["incumbent"] = _number(j.comparison.incumbent[i]) if lost else None
     return Cell(
         prediction=prediction,
@@ -86,7 +85,7 @@ def cell_of(
         tier=rule.tier,
         verdict=verdict,
         reason=reason,
-        suspect=suspect and whole,
+        suspect=suspect,
         clips_needed=needed,
         threshold_incumbent=thresholds[0],
         threshold_candidate=thresholds[1],
@@ -134,7 +133,7 @@ def _judged(
     needed, suspect = None, False
     if verdict == "undecided":
         needed = _needed(j, i, guarded=rule.tier == "critical" and whole)
-        suspect = rule.tier == "supporting" and bool(c.delta[i] <= -j.margin[i] or j.p_raw[i] <= SUSPECT)
+        suspect = rule.tier == "supporting" and whole and bool(c.delta[i] <= -j.margin[i] or j.p_raw[i] <= SUSPECT)
     return verdict, _reason(j, i, verdict, name, unit, needed), needed, suspect
 
 
@@ -187,7 +186,8 @@ def _unmeasured(j: Judged, i: int, prediction: str, name: str, facts: Facts, whe
         if not np.isfinite(value):
             return f"{spelled(name)} of the {who} is not defined {where}: it accepts nothing"
     if not np.isfinite(c.se[i]):
-        return f"no error can be given {where}: a single clip decides the value"
+        whose = "the candidate's" if c.fragile[i] else "the"
+        return f"no error can be given {where}: a single clip decides {whose} value"
     return ""
 
 

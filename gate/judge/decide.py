@@ -10,7 +10,7 @@ from gate.judge.sentences import spelled
 #: Reasons that block, and reasons that leave it open. All others are told, and change nothing.
 BLOCKING = ("broken", "missing-head", "regressed", "must-pass", "regressed-slice", "regressed-group")
 BLOCKING += ("lost-measurability", "uncovered")
-OPEN = ("undecided-critical", "not-measurable-critical")
+OPEN = ("undecided-critical", "not-measurable-critical", "nothing-measured")
 NAMED = 3
 
 
@@ -29,7 +29,10 @@ def decide(
     change cannot reach, which are told and do not block.
     """
     gated = [c for c in cells if c.tier != "advisory"]
-    reasons = [*_blocking(gated, missing, must_pass), *_uncovered(uncovered, identical_uncovered), *_open(gated)]
+    reasons = [*_blocking(gated, missing, must_pass), *_uncovered(uncovered, identical_uncovered)]
+    reasons += _open(gated)
+    if not any(r.code in BLOCKING + OPEN for r in reasons):
+        reasons += _nothing_measured(gated)
     if any(r.code in BLOCKING for r in reasons):
         outcome: Outcome = "NO-GO"
     elif any(r.code in OPEN for r in reasons):
@@ -110,6 +113,13 @@ def _open(gated: Sequence[Cell]) -> Iterator[Reason]:
     if unmeasured:
         text = "{count} cannot be measured: {names}" + f"; {unmeasured[0].prediction}: {unmeasured[0].reason}"
         yield _reason("not-measurable-critical", _names(unmeasured), text, noun="critical prediction")
+
+
+def _nothing_measured(gated: Sequence[Cell]) -> Iterator[Reason]:
+    whole = [c for c in gated if c.slice == "all"]
+    if whole and all(c.verdict in ("broken", "not-measurable") for c in whole):
+        text = "nothing that gates could be measured on this suite: absence of proof is no proof"
+        yield Reason("nothing-measured", text, tuple(_names(whole)))
 
 
 def _nothing_found(cells: Sequence[Cell]) -> Reason:

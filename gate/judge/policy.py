@@ -29,9 +29,9 @@ Portion = Annotated[float, Field(ge=0, le=1)]
 class Shares:
     """Parts of alpha that each family of tests may spend; together at most 1."""
 
-    critical: Portion = 0.4
-    supporting: Portion = 0.3
-    slices: Portion = 0.1
+    critical: Probability = 0.4
+    supporting: Probability = 0.3
+    slices: Probability = 0.1
     groups: Portion = 0.2
 
 
@@ -103,6 +103,8 @@ def _problems(text: PolicyText, lines: Lines) -> Iterator[str]:
     shares = text.shares
     if shares.critical + shares.supporting + shares.slices + shares.groups > 1 + 1e-9:
         yield f"{lines.where('shares')}: the shares of alpha add up to more than 1"
+    if text.groups and not shares.groups:
+        yield f"{lines.where('groups')}: groups are declared, and their share of alpha is 0"
     spent = [s for s in (shares.critical, shares.supporting, shares.slices, shares.groups) if s > 0]
     if spent and (text.resamples + 1) * text.alpha * min(spent) < 1:
         least = math.ceil(1 / (text.alpha * min(spent)))

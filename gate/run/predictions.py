@@ -63,6 +63,8 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     try:
         file = pyarrow.parquet.ParquetFile(path, memory_map=True)
         schema = file.schema_arrow
+        if len(set(schema.names)) != len(schema.names):
+            raise BundleError("a column name stands twice", where=str(path))
         if FRAME_ID not in schema.names:
             raise BundleError(f"there is no column '{FRAME_ID}'", where=str(path))
         names = file.read([FRAME_ID]).column(0).cast(pa.string()).to_pylist()

@@ -186,6 +186,8 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'score')}: the score of multiclass is softmax"
     if h.score == "softmax" and h.task not in ("multiclass", "segmentation"):
         yield f"{lines.where('heads', k, 'score')}: softmax is for multiclass and segmentation"
+    if h.ignore is not None and h.task not in ("segmentation", "occupancy"):
+        yield f"{lines.where('heads', k, 'ignore')}: leave the cell of the truth empty: `ignore` is for rasters"
     if h.task == "binary" and h.channels and len(h.channels) > 1:
         yield f"{lines.where('heads', k, 'channels')}: binary has a single channel; several are multilabel"
 

@@ -33,7 +33,8 @@ class Frames:
 
     ids: (F,) str. columns: every column of the table, (F,). split: (F,) 0 calibration, 1 validation.
     clips: names; clip: (F,) position in them. A cell is clip x values of the slice columns: cell: (F,);
-    cell_clip, cell_split, cell_frames: (C,). slices: `all` first, then single attributes, then pairs.
+    cell_clip, cell_split, cell_frames: (C,). slices: `all` first, then single attributes, then pairs. known: ids of all
+    frames of the table, those of other splits too.
     """
 
     ids: Column
@@ -46,6 +47,7 @@ class Frames:
     cell_split: Ints
     cell_frames: Ints
     slices: tuple[Slice, ...]
+    known: frozenset[str]
 
     @property
     def cells(self) -> int:
@@ -141,7 +143,7 @@ def select_frames(definition: Definition, columns: Mapping[str, Column], path: P
     rows = rows[np.lexsort((ids[rows], order, clip_names[rows], split[rows]))]
     chosen = {name: values[rows] for name, values in columns.items()}
     return _with_cells(
-        about.slices, about.slice_pairs, chosen[about.frame_id], chosen, split[rows], chosen[about.clip_id]
+        about.slices, about.slice_pairs, chosen[about.frame_id], chosen, split[rows], chosen[about.clip_id], names
     )
 
 
@@ -152,6 +154,7 @@ def _with_cells(
     columns: Mapping[str, Column],
     split: Ints,
     clip_names: Column,
+    known: Column,
 ) -> Frames:
     keys = list(zip(split.tolist(), clip_names.tolist(), *(columns[s].tolist() for s in slices), strict=True))
     cells = sorted(set(keys))
@@ -178,4 +181,5 @@ def _with_cells(
         cell_split=np.array([key[0] for key in cells]),
         cell_frames=np.bincount(cell, minlength=len(cells)),
         slices=tuple(named),
+        known=frozenset(known.tolist()),
     )

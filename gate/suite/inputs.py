@@ -16,6 +16,7 @@ from gate.suite.definition import Input
 from gate.suite.frames import Frames
 
 Array = NDArray[Any]
+_EIGHT_BIT = ("RGB", "L", "P", "1", "CMYK", "YCbCr")  # all others lose depth or transparency on the way to RGB
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -48,6 +49,11 @@ def read_picture(path: Path, mode: str) -> Array:
     try:
         with Image.open(path) as image:
             if mode == "RGB":
+                if image.mode not in _EIGHT_BIT:
+                    what = f"a picture of mode {image.mode}"
+                    raise SuiteError(
+                        what, where=str(path), mend='write 8-bit RGB, or declare the input as kind = "array"'
+                    )
                 return np.asarray(image.convert("RGB"))
             if image.mode not in ("L", "P", "1", "I", "I;16"):
                 raise SuiteError(
@@ -95,7 +101,8 @@ def read_inputs(
 
 def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, k: int) -> Array:
     if given.kind == "column":
-        value = np.asarray(frames.columns[str(given.column)][k], np.float32).reshape(given.shape or ())
+        value = np.asarray(frames.columns[str(given.column)][k])
+        value = value[None] if given.shape == (1,) else value
         where = f"column {given.column}, frame {frames.ids[k]}"
     else:
         path = root / files[name][k]
@@ -103,7 +110,10 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
         if given.kind == "image":
             value = read_picture(path, "RGB").transpose(2, 0, 1).astype(np.float32) / np.float32(255)
         else:
-            value = read_array(path).astype(np.float32)
+            value = read_array(path)
+    if value.dtype.kind not in "biuf":
+        raise SuiteError(f"input '{name}' does not hold real numbers", where=where)
+    value = value.astype(np.float32)
     if value.shape != given.shape:
         raise SuiteError(f"input '{name}' has shape {value.shape}, declared {given.shape}", where=where)
     if not np.isfinite(value).all():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.errors import SuiteError
+from gate.errors import ConfigError, SuiteError, shown
 from gate.heads import Head
 from gate.lock import Lock, make_lock, read_lock, verify
 from gate.strict import Lines, relative_path
@@ -81,6 +81,10 @@ def open_suite(root: Path) -> Suite:
     ]
     columns = read_table(path, text_columns(definition, {c for t in templates for c in template_columns(t)}))
     frames = select_frames(definition, columns, path)
+    for name, given in definition.inputs.items():
+        if given.column is not None and given.column not in columns:
+            where = lines.where("inputs", name, "column")
+            raise ConfigError(f"there is no column '{shown(given.column)}' in the frame table", where=where)
     inputs = {
         name: file_names(given.file, frames, root, where=lines.where("inputs", name))
         for name, given in definition.inputs.items()

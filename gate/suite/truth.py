@@ -97,6 +97,8 @@ def _columns(rule: HeadRule, frames: Frames, where: str) -> Truths:
 
 
 def _numbers(values: Array, frames: Frames, where: str) -> Array:
+    if not len(values):
+        return np.zeros(0)
     if values.dtype.kind not in "biuf":
         bad = next((k for k, v in enumerate(values) if not _is_number(v)), 0)
         raise SuiteError(f"'{shown(values[bad])}' is not a number", where=f"{where}, frame {shown(frames.ids[bad])}")
@@ -114,8 +116,10 @@ def _is_number(text: str) -> bool:
 def _classes(values: Array, channels: tuple[str, ...], frames: Frames, where: str) -> Array:
     """(F,) positions in `channels`, -1 where nobody labelled the frame."""
     if values.dtype.kind in "biuf":
-        known = np.isfinite(values.astype(np.float64))
-        return np.where(known, np.nan_to_num(values.astype(np.float64)), -1).astype(np.int64)
+        if any(name.isdigit() for name in channels):
+            raise ConfigError("channels named by numbers, and a truth of numbers: is 2 a name or a place?", where=where)
+        # Still floats: what is no whole number, or out of range, is refused where the truth is checked.
+        return np.where(np.isnan(values.astype(np.float64)), -1.0, values.astype(np.float64))
     position = {name: k for k, name in enumerate(channels)} | {"": -1}
     for k, value in enumerate(values):
         if str(value) not in position:
@@ -131,6 +135,8 @@ def _table(rule: HeadRule, frames: Frames, path: Path, text: str, frame_id: str,
         raise SuiteError(f"there is no column '{frame_id}'", where=str(path))
     columns = tuple(name for name in table if name != frame_id)
     channels = rule.channels or columns
+    if not channels:
+        raise SuiteError("the table has no channels: no column besides the frame id", where=str(path))
     for name in channels:
         if name not in table:
             raise SuiteError(
@@ -145,6 +151,8 @@ def _table(rule: HeadRule, frames: Frames, path: Path, text: str, frame_id: str,
 
 def _rows_of(ids: Array, frames: Frames, where: str) -> Array:
     """Row of each frame in a table keyed by frame id. Raises SuiteError for ids that are missing or stand twice."""
+    if not len(ids):
+        raise SuiteError("the table is empty: no truth for any frame", where=where)
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     if (ordered[1:] == ordered[:-1]).any():
@@ -161,16 +169,20 @@ def _rows_of(ids: Array, frames: Frames, where: str) -> Array:
 
 
 def _array_reader(rule: HeadRule, frames: Frames, path: Path, where: str) -> Callable[[Array], Array]:
+    key, name = str(rule.truth.key), str(rule.truth.rows)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values, ids = arrays[str(rule.truth.key)], arrays[str(rule.truth.rows)]
-    except KeyError as error:
-        raise SuiteError(f"there is no array {error}", where=f"{where}, file {path.name}") from error
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            missing = [wanted for wanted in (key, name) if wanted not in arrays]
+            values, ids = (None, None) if missing else (arrays[key], arrays[name].astype(str))
+    except Exception as error:  # numpy raises many kinds; each means "not such a file"
         raise SuiteError(f"the arrays cannot be read: {shown(error)}", where=str(path)) from error
-    if ids.ndim != 1 or len(ids) != len(values):
-        raise SuiteError(f"{len(values)} truths for {len(ids)} row ids", where=f"{where}, file {path.name}")
-    rows = _rows_of(ids.astype(str), frames, str(path))
+    if values is None or ids is None:
+        raise SuiteError(f"there is no array '{shown(missing[0])}'", where=f"{where}, file {path.name}")
+    if ids.ndim != 1 or values.ndim < 1 or len(ids) != len(values):
+        raise SuiteError(
+            f"truths of shape {values.shape} for row ids of shape {ids.shape}", where=f"{where}, file {path.name}"
+        )
+    rows = _rows_of(ids, frames, str(path))
     return lambda at: values[rows[at]]
 
 
@@ -182,6 +194,14 @@ def _box_reader(rule: HeadRule, frames: Frames, path: Path, frame_id: str) -> Ca
     for name in (frame_id, given.class_, *given.box, *([given.ignore] if given.ignore else [])):
         if name not in table:
             raise SuiteError(f"there is no column '{shown(name)}'", where=str(path))
+    unknown = sorted(set(table[frame_id].tolist()) - frames.known)
+    if unknown:
+        raise SuiteError(f"boxes of {len(unknown)} unknown frames, such as {shown(unknown[0])}", where=str(path))
+    classes, named = set(table[given.class_].tolist()), rule.channels or ()
+    silent = [name for name in named if name not in classes]
+    if silent and classes - set(named):
+        other = ", ".join(shown(c, 40) for c in sorted(classes - set(named))[:5])
+        raise SuiteError(f"no box of class '{silent[0]}', but of {other}", where=str(path), mend="mend the classes")
     position = {name: k for k, name in enumerate(frames.ids.tolist())}
     frame = np.array([position.get(name, -1) for name in table[frame_id].tolist()], dtype=np.int64)
     kept = np.flatnonzero(frame >= 0)
@@ -211,6 +231,9 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
             k = int(np.flatnonzero(bad)[0])
             _refuse(truths, f"box {value.corners[k].tolist()} has no area", frames, int(rows[value.frame[k]]))
         return ()
+    if value.dtype.kind not in "biuf":
+        _refuse(truths, f"a truth of type {value.dtype}, which is no number", frames, int(rows[0]))
+    _check_dims(truths, value, frames, int(rows[0]))
     number = value.astype(np.float64)
     if head.task == "regression":
         wrong = np.isinf(number)
@@ -229,6 +252,18 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         place = np.argwhere(wrong)[0]
         _refuse(truths, f"truth {number[tuple(place)]:g} out of range ({allowed})", frames, int(rows[place[0]]))
     return value.shape[1:]
+
+
+def _check_dims(truths: Truths, value: Array, frames: Frames, row: int) -> None:
+    """A raster truth is (H, W) a frame; of occupancy with several channels, one raster for each of them."""
+    head, channels = truths.head, len(truths.head.channels)
+    if head.task not in ("segmentation", "occupancy"):
+        return
+    single = value.ndim == 3 and (head.task == "segmentation" or channels == 1)
+    each = value.ndim == 4 and head.task == "occupancy" and value.shape[1] == channels
+    if not (single or each):
+        wanted = f"({channels}, height, width)" if head.task == "occupancy" and channels > 1 else "(height, width)"
+        _refuse(truths, f"a truth of shape {value.shape[1:]} a frame; {head.task} wants {wanted}", frames, row)
 
 
 def _refuse(truths: Truths, what: str, frames: Frames, row: int) -> None:

@@ -28,9 +28,10 @@ TIMEOUT_S = 600
 @contextmanager
 def contract_worker() -> Iterator[Worker]:
     """A process that is loading the contract engine; it is gone when the block ends, however it ends."""
+    # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.
     # A session of its own: Ctrl-C is for the main process, which then ends this one.
     process = subprocess.Popen(
-        [sys.executable, "-m", "gate.suite.worker"],
+        [sys.executable, "-P", "-m", "gate.suite.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
