@@ -17,6 +17,7 @@ from gate.errors import EvidenceError
 
 MISSED = 0
 LOWEST, HIGHEST = 0x03FF, 0xFC00
+NO_THRESHOLD = 0x10000
 #: Largest finite half-precision logit: loss of a saturated, wrong score stays finite.
 LARGEST_LOGIT = 65504.0
 
@@ -41,6 +42,16 @@ def decode(codes: ArrayLike) -> NDArray[np.float64]:
     code = np.asarray(codes, dtype=np.uint16)
     bits = np.where(code & 0x8000, code & np.uint16(0x7FFF), ~code).astype(np.uint16)
     return bits.view(np.float16).astype(np.float64)
+
+
+def threshold_code(threshold: float | None) -> int:
+    """Least code that a threshold (a logit) accepts; NO_THRESHOLD, above every code, when there is none.
+
+    Saturated scores count as the largest finite logit, so the lowest threshold accepts them too.
+    """
+    if threshold is None:
+        return NO_THRESHOLD
+    return LOWEST if threshold <= -LARGEST_LOGIT else int(encode(threshold))
 
 
 def probability(codes: ArrayLike) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import numpy as np
 from gate.curves import average_precision, coco_average_precision, curves
 from gate.errors import ConfigError
 from gate.evidence import STEPS, Evidence
-from gate.lattice import LARGEST_LOGIT, MISSED, decode, encode, probability
+from gate.lattice import LARGEST_LOGIT, MISSED, decode, probability, threshold_code
 from gate.table import Floats, by_score, one_row
 
 Sums = Mapping[str, Floats]
@@ -196,7 +196,7 @@ def _sums(evidence: Evidence, threshold: float | None) -> dict[str, Floats]:
         sums["sum_brier"] = (weight * (probability(code[scored]) - hit) ** 2).sum()
         sums["sum_log_loss"] = (weight * np.logaddexp(0.0, np.where(hit, -logit, logit))).sum()
         if threshold is not None:
-            accepted = scored & (code >= int(encode(threshold)))
+            accepted = scored & (code >= threshold_code(threshold))
             sums |= {"tp": count[label & accepted].sum(), "fp": count[~label & accepted].sum()}
             sums |= {"fn": count[label & ~accepted].sum(), "tn": count[~label & ~accepted].sum()}
     for name, value in zip(evidence.moments.names, evidence.moments.values, strict=True):

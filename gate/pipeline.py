@@ -76,11 +76,12 @@ def compare_bundles(
         refuse_broken_tables(held, suite)
 
     layout, index = layout_of(exam), validation_clips(exam)
-    points_a = operating_points(exam, before, rules, released, keep=released)
+    evidence_a, evidence_b = stacked(exam, before), stacked(exam, after)
+    points_a = operating_points(exam, evidence_a, rules, released, keep=released)
     shipping = {p.prediction: p.threshold for p in points_a if p.threshold is not None}
     same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
-    points_b = operating_points(exam, after, rules, shipping, keep=same)
-    side_a, side_b = (side_of(stacked(exam, r), p, layout) for r, p in ((before, points_a), (after, points_b)))
+    points_b = operating_points(exam, evidence_b, rules, shipping, keep=same)
+    side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
     questions = questions_of(rules, layout)
     comparison = compare(side_a, side_b, questions, exam.frames.slices, index, layout.decided)
 
@@ -128,7 +129,7 @@ def calibrate_bundle(
     exam, rulebook, made = read_suite(suite), read_policy(policy), read_bundle(bundle)
     rules = assign(rulebook, exam.heads, uncovered_heads(made, exam, offered(made, exam)[0]))
     answers = run(made, exam, progress=lambda n, of: progress("calibrate", n, of))
-    points = operating_points(exam, answers, rules, {})
+    points = operating_points(exam, stacked(exam, answers), rules, {})
     return thresholds_path(thresholds, exam.name, made.name, made.version), exam, made, points
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gate.curves import Curves
 from gate.errors import ConfigError
-from gate.lattice import LARGEST_LOGIT, LOWEST, decode, encode
+from gate.lattice import LARGEST_LOGIT, decode, threshold_code
 from gate.measures import divide, f_beta
 
 Status = Literal["calibrated", "kept", "threshold_weak", "no_positives", "no_scores"]
@@ -114,13 +114,8 @@ def calibrate(
 
 
 def threshold_codes(thresholds: Sequence[float | None]) -> NDArray[np.int64]:
-    """Lattice codes of thresholds, (n,); 0x10000, above every code, where there is none."""
-    return np.array([0x10000 if t is None else _code(t) for t in thresholds], dtype=np.int64)
-
-
-def _code(threshold: float) -> int:
-    """Code of a threshold. Saturated scores count as the largest finite logit, so the lowest accepts them too."""
-    return LOWEST if threshold <= -LARGEST_LOGIT else int(encode(threshold))
+    """Lattice codes of thresholds, (n,); NO_THRESHOLD where there is none."""
+    return np.array([threshold_code(t) for t in thresholds], dtype=np.int64)
 
 
 def _f_of_bins(curve: Curves, beta: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -161,5 +156,5 @@ def _counts_at(curve: Curves, row: int, threshold: float | None) -> tuple[int, i
     if threshold is None:
         return 0, 0
     part = curve.of(row)
-    accepted = int((curve.code[part] >= _code(threshold)).sum())
+    accepted = int((curve.code[part] >= threshold_code(threshold)).sum())
     return (int(curve.tp[part][accepted - 1]), int(curve.fp[part][accepted - 1])) if accepted else (0, 0)

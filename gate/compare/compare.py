@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gate.compare.effects import Effects, ScoredSide, precision_effects, ratio_effects, smooth_effects
 from gate.compare.sums import ClipIndex, named_sums, rows_of
+from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
 from gate.suite import Slice
 from gate.table import EvidenceTable, Floats, Ints, by_score
@@ -19,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Side:
-    """One bundle. table: all judged heads, stacked. codes: (S,) threshold code of each series, 0x10000 for none."""
+    """One bundle. table: all judged heads, stacked. codes: (S,) threshold code of each series, or NO_THRESHOLD."""
 
     table: EvidenceTable
     codes: Ints
@@ -114,8 +115,8 @@ def _parts(
                 effects = precision_effects(scored_a, scored_b, inside, groups, name == "coco_ap")
             else:
                 effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, a, b)
-            usable_a = decided[rows] | (incumbent.codes[rows] <= 0xFFFF) | (not what.at_threshold)
-            usable_b = decided[rows] | (candidate.codes[rows] <= 0xFFFF) | (not what.at_threshold)
+            usable_a = decided[rows] | (incumbent.codes[rows] != NO_THRESHOLD) | (not what.at_threshold)
+            usable_b = decided[rows] | (candidate.codes[rows] != NO_THRESHOLD) | (not what.at_threshold)
             thresholded = what.at_threshold & ~decided[rows]
             yield _cells(what, effects, a, b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
     assert cells == candidate.table.cells

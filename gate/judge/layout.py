@@ -14,6 +14,7 @@ from gate.curves import curves
 from gate.errors import ConfigError
 from gate.heads import series_of
 from gate.judge.policy import Policy, Rule
+from gate.lattice import NO_THRESHOLD
 from gate.measures import metric
 from gate.run import Run
 from gate.suite import ContractResult, Suite
@@ -60,22 +61,27 @@ def stacked(suite: Suite, answers: Run) -> EvidenceTable:
 
 
 def operating_points(
-    suite: Suite, answers: Run, rules: Mapping[str, Rule], shipping: Mapping[str, float], keep: Collection[str] = ()
+    suite: Suite,
+    evidence: EvidenceTable,
+    rules: Mapping[str, Rule],
+    shipping: Mapping[str, float],
+    keep: Collection[str] = (),
 ) -> tuple[OperatingPoint, ...]:
     """Operating points of every prediction that needs one, on the calibration clips.
 
-    shipping: thresholds of the incumbent, kept where they are near-optimal, and always for the predictions in `keep`.
+    evidence: of all judged heads, stacked. shipping: thresholds of the incumbent, kept where they are near-optimal, and
+    always for the predictions in `keep`.
     """
     layout = layout_of(suite)
     wanted = {p: rows[0] for p, rows in layout.rows.items() if not layout.decided[rows[0]]}
-    curve = curves(by_score(stacked(suite, answers)), suite.frames.cell_split == 0)
+    curve = curves(by_score(evidence), suite.frames.cell_split == 0)
     objectives = [rules[p].objective for p in wanted]
     return calibrate(curve, list(wanted.values()), list(wanted), objectives, shipping, keep=keep)
 
 
 def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: Layout) -> Side:
     """One bundle as the comparison wants it."""
-    codes = np.full(len(evidence.series), 0x10000, dtype=np.int64)
+    codes = np.full(len(evidence.series), NO_THRESHOLD, dtype=np.int64)
     for point, code in zip(points, threshold_codes([p.threshold for p in points]), strict=True):
         codes[list(layout.rows[point.prediction])] = code
     return Side(evidence, codes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gate.errors import BundleError, EvidenceError
 from gate.heads import Head, series_of
-from gate.lattice import LARGEST_LOGIT, LOWEST, encode, probability, scores_to_logits
+from gate.lattice import encode, probability, scores_to_logits, threshold_code
 from gate.table import EvidenceTable, Ints, empty, histogram
 
 Array = NDArray[Any]
@@ -164,8 +164,7 @@ def _check_room(values: NDArray[np.int64], batch: Batch) -> None:
 
 def accepted(logits: Array, threshold: float) -> NDArray[np.bool_]:
     """Where a score is accepted: as evidence is counted, at or above the threshold on the lattice."""
-    # The lowest threshold accepts saturated scores too, as in gate.calibrate.
-    return encode(logits) >= (LOWEST if threshold <= -LARGEST_LOGIT else encode(threshold))
+    return encode(logits) >= threshold_code(threshold)
 
 
 def yes_or_no(logit: float, truth: float, threshold: float | None) -> Drawing:
