@@ -190,3 +190,22 @@ def one_row(evidence: Evidence) -> EvidenceTable:
     counts = np.array(events.counts, np.int64)[order]
     moments = np.array(evidence.moments.values, np.int64).reshape(1, 1, -1)
     return EvidenceTable((Series("", 0.0),), 1, keys[order], counts, evidence.moments.names, moments)
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """Which validation clip each cell belongs to. clip: (C,) position of the clip, -1 outside; clips: J."""
+
+    clip: Ints
+    clips: int
+
+    def sum(self, values: Floats, cells: NDArray[np.bool_]) -> Floats:
+        """(P, C) -> (P, J): sums over the chosen cells of each clip."""
+        chosen = np.flatnonzero(cells & (self.clip >= 0))
+        out = np.zeros((len(values), self.clips))
+        if chosen.size:
+            # Cells are sorted by clip, so each clip is one run of columns.
+            clip = self.clip[chosen]
+            starts = np.flatnonzero(np.r_[True, clip[1:] != clip[:-1]])
+            out[:, clip[starts]] = np.add.reduceat(values[:, chosen], starts, axis=1)
+        return out

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.compare import ClipIndex, Comparison, Question, Side, aggregate, compare, new_errors, prove_loss, sign_vectors
+from gate.compare import Comparison, Question, Side, aggregate, compare, new_errors, prove_loss, sign_vectors
 from gate.suite import Slice
-from gate.table import EvidenceTable, merge
+from gate.table import ClipIndex, EvidenceTable, merge
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.calibrate import OperatingPoint
-from gate.compare import ClipIndex, Question, compare, sign_vectors
+from gate.compare import Question, compare, sign_vectors
 from gate.heads import Head
 from gate.judge import Cell, Facts, Policy, Rule, decide, judge
 from gate.judge.decision import Tier
@@ -21,6 +21,7 @@ from gate.judge.policy import PolicyText, RuleText
 from gate.measures import metric
 from gate.strict import Lines
 from gate.suite import Slice
+from gate.table import ClipIndex
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from gate.compare import ClipIndex, Question, Side, compare, sign_vectors
+from gate.compare import Question, Side, compare, sign_vectors
 from gate.heads import Head
 from gate.judge import Cell, Facts, Policy, Rule, decide, judge
 from gate.judge.decision import Tier
 from gate.judge.policy import PolicyText, RuleText, Shares
 from gate.strict import Lines
 from gate.suite import Slice
+from gate.table import ClipIndex
 from tests.oracles.statistics import Counts, side_of_counts
 
 Floats = NDArray[np.float64]

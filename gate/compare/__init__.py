@@ -3,11 +3,9 @@
 from gate.compare.bound import clips_needed, detectable, enough_events, guard_holds, half_width, total_error
 from gate.compare.compare import Comparison, Question, Side, aggregate, compare, new_errors
 from gate.compare.signflip import MIN_CLIPS, FamilyTest, eligible, prove_loss, seed_of, sign_vectors
-from gate.compare.sums import ClipIndex
 
 __all__ = [
     "MIN_CLIPS",
-    "ClipIndex",
     "Comparison",
     "FamilyTest",
     "Question",

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.compare.effects import Effects, ScoredSide, precision_effects, ratio_effects, smooth_effects
-from gate.compare.sums import ClipIndex, named_sums, rows_of
+from gate.compare.sums import named_sums, rows_of
 from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
 from gate.suite import Slice
-from gate.table import EvidenceTable, Floats, Ints, by_score
+from gate.table import ClipIndex, EvidenceTable, Floats, Ints, by_score
 
 Mask = NDArray[np.bool_]
 

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.lattice import LARGEST_LOGIT, MISSED, decode, probability
 from gate.table import Entries, EvidenceTable, Floats, Ints
-
-
-@dataclass(frozen=True)
-class ClipIndex:
-    """Which validation clip each cell belongs to. clip: (C,) position of the clip, -1 outside; clips: J."""
-
-    clip: Ints
-    clips: int
-
-    def sum(self, values: Floats, cells: NDArray[np.bool_]) -> Floats:
-        """(P, C) -> (P, J): sums over the chosen cells of each clip."""
-        chosen = np.flatnonzero(cells & (self.clip >= 0))
-        out = np.zeros((len(values), self.clips))
-        if chosen.size:
-            # Cells are sorted by clip, so each clip is one run of columns.
-            clip = self.clip[chosen]
-            starts = np.flatnonzero(np.r_[True, clip[1:] != clip[:-1]])
-            out[:, clip[starts]] = np.add.reduceat(values[:, chosen], starts, axis=1)
-        return out
 
 
 def scored_sums(entries: Entries, cells: int, thresholds: Ints) -> dict[str, Floats]:

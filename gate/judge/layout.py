@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.calibrate import OperatingPoint, calibrate, threshold_codes
-from gate.compare import ClipIndex, Question, Side, new_errors
+from gate.compare import Question, Side, new_errors
 from gate.curves import curves
 from gate.errors import ConfigError
 from gate.heads import series_of
@@ -18,7 +18,7 @@ from gate.lattice import NO_THRESHOLD
 from gate.measures import metric
 from gate.run import Run
 from gate.suite import ContractResult, Suite
-from gate.table import EvidenceTable, Ints, by_score, empty, stack
+from gate.table import ClipIndex, EvidenceTable, Ints, by_score, empty, stack
 from gate.tasks import task_of
 
 Mask = NDArray[np.bool_]

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from gate.compare import ClipIndex, Side
+from gate.compare import Side
 from gate.evidence import fixed
 from gate.heads import Series
 from gate.lattice import MISSED, encode
 from gate.suite import Slice
-from gate.table import EvidenceTable, empty, histogram, stack
+from gate.table import ClipIndex, EvidenceTable, empty, histogram, stack
 
 PARTS = ("day", "night")
 NAN = float("nan")
