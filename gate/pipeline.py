@@ -5,7 +5,8 @@ a policy judges the comparison into a decision. Rendering it is another story (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,40 @@ from numpy.typing import NDArray
 
 from gate import __version__
 from gate.bundle import Bundle, read_bundle
-from gate.calibrate import OperatingPoint, read_thresholds, thresholds_path
-from gate.compare import Side, compare, seed_of, sign_vectors
-from gate.errors import SuiteError
-from gate.judge import Cell, CurvePair, Decision, Facts, Identity, assign, decide, judge, read_policy, tier_of
+from gate.calibrate import OperatingPoint, read_points, thresholds_path
+from gate.compare import Side, compare, precision_deltas, seed_of, sign_vectors
+from gate.errors import ConfigError, SuiteError, UsageError, shown
+from gate.judge import (
+    Cell,
+    CurvePair,
+    Decision,
+    Facts,
+    Identity,
+    Rule,
+    assign,
+    decide,
+    judge,
+    read_policy,
+    refuse_too_few,
+    tier_of,
+)
+from gate.judge.anchors import moved, read_anchors
 from gate.judge.layout import (
     Layout,
+    anchor_side,
     broken_of,
+    calibrated,
+    clips_of,
+    known,
     layout_of,
     newly_wrong,
-    operating_points,
     questions_of,
     side_of,
     stacked,
     strict_clips,
-    validation_clips,
+    unknown_to,
 )
+from gate.judge.probabilities import probabilities
 from gate.report.precision_recall import curve_pairs
 from gate.run import Run, contract_table, offered, outputs_of, run
 from gate.suite import ContractResult, Suite, read_suite
@@ -45,23 +64,37 @@ def _quiet(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """A decision, and what reports and later runs want besides: operating points of both, curves of what got worse."""
+    """A decision, and what reports and later runs want besides: operating points of both, curves of what got worse.
+
+    anchors: prediction -> digest of its anchor once the candidate ships; empty when drift was not asked for.
+    """
 
     decision: Decision
     curves: tuple[CurvePair, ...]
     points_incumbent: tuple[OperatingPoint, ...]
     points_candidate: tuple[OperatingPoint, ...]
+    anchors: Mapping[str, str]
 
 
 def compare_bundles(
-    incumbent: Path, candidate: Path, *, suite: Path, policy: Path, thresholds: Path, progress: Progress = _quiet
+    incumbent: Path,
+    candidate: Path,
+    *,
+    suite: Path,
+    policy: Path,
+    thresholds: Path,
+    anchors: Sequence[Path] = (),
+    anchored: Path | None = None,
+    progress: Progress = _quiet,
 ) -> Result:
     """May the candidate replace the incumbent?
 
     suite, policy: of the protected side. thresholds: folder of released operating points; the incumbent's file is used
-    when it is there. Raises GateError for everything that a person must mend before the question can be answered.
+    when it is there. anchors: older bundles that drift is measured from; anchored: file that says which is whose, not
+    needed for a single one. Raises GateError for everything that a person must mend before the question can be
+    answered.
     """
-    with contract_worker() as contracts:
+    with contract_worker(suite) as contracts:
         exam, rulebook = read_suite(suite), read_policy(policy)
         old, new = read_bundle(incumbent), read_bundle(candidate)
         names, _ = offered(new, exam)
@@ -69,24 +102,38 @@ def compare_bundles(
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
         released, strict = _released(thresholds, exam, old), strict_clips(exam, rulebook)
+        older = {b.digest: b for b in (read_bundle(path) for path in anchors)}
+        anchor_of = _anchor_of(exam, older, anchored)
+        refuse_too_few(rulebook, references=2 if older.keys() - {old.digest} else 1)
 
         before = run(old, exam, progress=lambda done, of: progress("incumbent", done, of))
         after = _run_what_changed(new, exam, before, identical, progress)
+        since = {
+            digest: before if digest == old.digest else run(b, exam, progress=lambda n, of: progress("anchor", n, of))
+            for digest, b in older.items()
+            if digest in anchor_of.values()
+        }
         held = check_all(contracts, suite, {"candidate": _contract(after), "incumbent": _contract(before)})
         refuse_broken_tables(held, suite)
 
-    layout, index = layout_of(exam), validation_clips(exam)
-    evidence_a, evidence_b = stacked(exam, before), stacked(exam, after)
-    points_a = operating_points(exam, evidence_a, rules, released, keep=released)
-    shipping = {p.prediction: p.threshold for p in points_a if p.threshold is not None}
+    layout, index = layout_of(exam), clips_of(exam, 1)
+    evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, released, keep=_named(released))
     same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
-    points_b = operating_points(exam, evidence_b, rules, shipping, keep=same)
+    evidence_b, points_b = calibrated(exam, stacked(exam, after), rules, points_a, keep=same)
     side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
     questions = questions_of(rules, layout)
-    comparison = compare(side_a, side_b, questions, exam.frames.slices, index, layout.decided)
+    asked = (questions, exam.frames.slices, index, layout.decided)
+    comparison = compare(side_a, side_b, *asked)
+    drift, unknown = None, unknown_to(since, anchor_of, exam)
+    if since.keys() - {old.digest}:
+        shipped = {digest: _released(thresholds, exam, older[digest]) for digest in since}
+        sides = {d: side_a if d == old.digest else _side(exam, since[d], rules, shipped[d]) for d in since}
+        against = compare(anchor_side(sides, anchor_of, layout), side_b, *asked)
+        drift = known(against, questions, exam.predictions, unknown)
 
     broken, broken_before = broken_of(exam, before, after, held)
     wrong = [p for p in newly_wrong(exam, strict, rules, side_a, side_b, layout) if p not in broken_before]
+    free = precision_deltas(side_a, side_b, layout.first, index.clip >= 0)
     facts = Facts(
         broken=broken,
         broken_before=broken_before,
@@ -94,16 +141,20 @@ def compare_bundles(
         points_incumbent={p.prediction: p for p in points_a},
         points_candidate={p.prediction: p for p in points_b},
         must_pass=wrong,
+        threshold_free={p: x for p, x in zip(layout.rows, free.tolist(), strict=True) if math.isfinite(x)},
+        counted=exam.definition.suite.unit or "clip",
     )
     signs = sign_vectors(index.clips, rulebook.text.resamples, seed_of(exam.digest, old.digest, new.digest))
     slices = [s.name for s in exam.frames.slices]
-    cells = judge(comparison, questions, exam.heads, rules, rulebook, slices, facts, signs)
+    cells = judge(comparison, questions, exam.heads, rules, rulebook, slices, facts, signs, drift)
     outcome, reasons = decide(
         cells,
         missing=[p for h in exam.heads if h.name in after.missing for p in h.predictions],
         uncovered={h: tier_of(rulebook, h) for h in uncovered},
         must_pass=wrong,
         identical_uncovered=[h for h in uncovered if h in identical],
+        points=facts.points_candidate,
+        unknown=unknown,
     )
     decision = Decision(
         decision=outcome,
@@ -118,8 +169,13 @@ def compare_bundles(
         contracts=held,
         uncovered=tuple(uncovered),
         predictions=len(exam.predictions),
+        probabilities=probabilities(side_a, side_b, layout, index, rulebook.text.confidence),
+        anchors=tuple(Identity(b.name, b.version, b.digest) for d, b in older.items() if d in since),
+        counted=facts.counted,
     )
-    return Result(decision, _curves_of_regressed(exam, cells, side_a, side_b, layout), points_a, points_b)
+    curves = _curves_of_regressed(exam, cells, side_a, side_b, layout)
+    later = moved(anchor_of, cells, incumbent=old.digest, candidate=new.digest, unknown=unknown)
+    return Result(decision, curves, points_a, points_b, later)
 
 
 def calibrate_bundle(
@@ -129,7 +185,7 @@ def calibrate_bundle(
     exam, rulebook, made = read_suite(suite), read_policy(policy), read_bundle(bundle)
     rules = assign(rulebook, exam.heads, uncovered_heads(made, exam, offered(made, exam)[0]))
     answers = run(made, exam, progress=lambda n, of: progress("calibrate", n, of))
-    points = operating_points(exam, stacked(exam, answers), rules, {})
+    _, points = calibrated(exam, stacked(exam, answers), rules)
     return thresholds_path(thresholds, exam.name, made.name, made.version), exam, made, points
 
 
@@ -171,10 +227,40 @@ def refuse_broken_tables(held: Sequence[ContractResult], suite: Path) -> None:
         raise SuiteError(f"data contracts do not hold: {told}", where=str(suite), mend="mend the tables, freeze anew")
 
 
-def _released(folder: Path, suite: Suite, bundle: Bundle) -> dict[str, float]:
-    """Thresholds that ship with the incumbent; none when its file is not there."""
+def _released(folder: Path, suite: Suite, bundle: Bundle) -> tuple[OperatingPoint, ...]:
+    """Operating points that ship with a bundle; none when its file is not there."""
     path = thresholds_path(folder, suite.name, bundle.name, bundle.version)
-    return read_thresholds(path, suite=suite.digest, bundle=bundle.digest) if path.is_file() else {}
+    return read_points(path, suite=suite.digest, bundle=bundle.digest) if path.is_file() else ()
+
+
+def _named(points: Sequence[OperatingPoint]) -> list[str]:
+    return [p.prediction for p in points]
+
+
+def _side(suite: Suite, answers: Run, rules: Mapping[str, Rule], released: Sequence[OperatingPoint]) -> Side:
+    """A release at its own operating points."""
+    evidence, points = calibrated(suite, stacked(suite, answers), rules, released, keep=_named(released))
+    return side_of(evidence, points, layout_of(suite))
+
+
+def _anchor_of(suite: Suite, older: Mapping[str, Bundle], anchored: Path | None) -> dict[str, str]:
+    """prediction -> digest of its anchor; nothing when there are no anchors."""
+    if anchored is None:
+        if len(older) > 1:
+            raise UsageError("several anchors, and nothing says which is whose", mend="add --anchors FILE")
+        return {p: digest for digest in older for p in suite.predictions}
+    found = read_anchors(anchored, suite=suite.digest)
+    for prediction, digest in found.items():
+        if prediction not in suite.predictions:
+            raise ConfigError(f"the suite has no prediction {shown(prediction)}", where=str(anchored))
+        if digest not in older:
+            raise UsageError(
+                f"the anchor of {shown(prediction)} is {shown(digest, 19)}, which is not given",
+                mend="name its bundle with --anchor; an anchor that is lost is replaced by the last accepted release",
+            )
+    if lacking := [p for p in suite.predictions if p not in found]:
+        raise ConfigError(f"{shown(lacking[0])} has no anchor", where=str(anchored), mend="add a line for it")
+    return found
 
 
 def _curves_of_regressed(

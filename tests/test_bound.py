@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gate.compare import clips_needed, detectable, enough_events, guard_holds, half_width, total_error
+from gate.compare import clips_needed, detectable, enough_events, guard_holds, half_width, leaning, total_error
 
 se_st, lost_st = st.floats(0, 0.2), st.floats(1e-6, 0.05)
 
@@ -34,6 +34,22 @@ def test_half_width_of_an_undefined_error_is_undefined() -> None:
     assert np.isnan(width).all()
 
 
+def test_the_bound_leans_to_the_side_that_a_few_clips_lean_to() -> None:
+    """Johnson 1978, equation 2.4: t1 = [(x - mu) + mu3 / (6 s² n) + mu3 (x - mu)² / (3 s⁴)] / (s / root n) = -t."""
+    rng = np.random.default_rng(0)
+    x = -rng.exponential(1.0, 200)  # a mean over clips: contributions x / n
+    n, s = len(x), x.std(ddof=1)
+    mu3 = ((x - x.mean()) ** 3).sum() / n
+    t = stats.t.ppf(0.95, n - 1)
+    expected = mu3 / (6 * s**2 * n) + mu3 / (3 * s**4) * (t * s) ** 2 / n
+    cubes = (((x - x.mean()) / n) ** 3).sum()
+    found = leaning(one(cubes), one(s / math.sqrt(n)), one(0.0), one(n - 1.0), 0.95)[0]
+    assert found == pytest.approx(expected)
+    assert found < 0
+    assert leaning(one(-cubes), one(s / math.sqrt(n)), one(0.0), one(n - 1.0), 0.95)[0] == -found
+    assert leaning(one(0.0), one(0.0), one(0.0), one(n - 1.0), 0.95)[0] == 0.0
+
+
 def test_five_lost_events_must_fit_the_margin() -> None:
     # Recall on 100 positives: one event is a point.
     assert enough_events(np.array([0.05, 0.0499]), np.array([0.01, 0.01])).tolist() == [True, False]
@@ -50,9 +66,19 @@ def test_the_guard_needs_as_many_clips_as_the_method_says() -> None:
     assert not guard_holds(one(np.nan), one(100.0), one(0.05), 0.95)[0]
 
 
-def test_the_detectable_loss_leaves_eighty_percent_power() -> None:
-    found = detectable(one(0.005), 3.2, one(0.01), one(0.0))[0]
-    assert found == pytest.approx(0.005 + (3.2 + stats.norm.ppf(0.8)) * 0.01)
+def test_the_detectable_loss_is_method_a8_on_many_clips_and_more_on_few() -> None:
+    many = detectable(one(0.005), one(3.2), one(0.01), one(0.0), one(1e9))[0]
+    assert many == pytest.approx(0.005 + (3.2 + stats.norm.ppf(0.85)) * 0.01)
+    few = detectable(one(0.005), one(3.2), one(0.01), one(0.0), one(30.0))[0]
+    reached = (few - 0.005) / 0.01
+    assert reached == pytest.approx(3.2 * math.sqrt(1 + reached**2 / 30) + stats.norm.ppf(0.85))
+    assert few > many
+
+
+def test_nothing_is_detectable_where_the_statistic_cannot_reach_its_critical_value() -> None:
+    """All clips lost in proportion give T = sqrt(effective clips), and no more."""
+    assert math.isnan(detectable(one(0.005), one(3.2), one(0.01), one(0.0), one(3.2**2))[0])
+    assert math.isfinite(detectable(one(0.005), one(3.2), one(0.01), one(0.0), one(3.2**2 + 0.1))[0])
 
 
 def asked(**changes: Any) -> int | None:
@@ -80,8 +106,10 @@ def test_with_the_clips_asked_for_an_equal_candidate_is_certified_with_eighty_pe
 def test_a_loss_beyond_the_margin_asks_for_the_clips_that_prove_it() -> None:
     more = asked(delta=-0.03)
     assert more is not None
-    after = 0.02 * math.sqrt(100 / (100 + more))
-    assert (3.2 + stats.norm.ppf(0.8)) * after == pytest.approx(0.025, rel=0.01)
+    grown = 100 / (100 + more)
+    after, effective = 0.02 * math.sqrt(grown), 80 / grown
+    reached = 0.025 / after
+    assert reached == pytest.approx(3.2 * math.sqrt(1 + reached**2 / effective) + stats.norm.ppf(0.85), rel=0.01)
 
 
 def test_the_floor_and_the_guard_ask_for_clips_of_their_own() -> None:

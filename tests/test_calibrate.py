@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from sklearn.metrics import fbeta_score, precision_score, recall_score
 
 from gate.calibrate import (
     OperatingPoint,
-    beta_of,
     calibrate,
+    read_points,
     read_thresholds,
     render,
     threshold_codes,
@@ -26,8 +27,8 @@ from gate.calibrate import (
 from gate.curves import Curves, curves
 from gate.errors import ConfigError
 from gate.heads import Series
-from gate.lattice import LARGEST_LOGIT, MISSED, decode, encode
-from gate.table import EvidenceTable, by_score, histogram
+from gate.lattice import LARGEST_LOGIT, MISSED, decode, encode, threshold_code
+from gate.table import ClipIndex, EvidenceTable, by_score, histogram
 from tests.oracles.hull import hull_midpoint
 
 laws = settings(deadline=None, max_examples=200, database=None)
@@ -35,6 +36,7 @@ Array = NDArray[Any]
 #: Logits on coarse steps: exact on the lattice, and often equal.
 events = st.lists(st.tuples(st.integers(-12, 12).map(lambda k: k / 4), st.booleans()), min_size=1, max_size=60)
 A, B = "sha256:aaaa", "sha256:bbbb"
+ONE_CLIP = ClipIndex(np.zeros(1, np.int64), 1)
 
 
 def curve_of(*series: tuple[Array, Array]) -> Curves:
@@ -54,7 +56,7 @@ def point_of(
 ) -> OperatingPoint:
     shipped = {} if shipping is None else {"cam.it": shipping}
     curve = curve_of((np.asarray(logits, float), np.asarray(labels, bool)))
-    return calibrate(curve, [0], ["cam.it"], [objective], shipped, keep=["cam.it"] if fixed else ())[0]
+    return calibrate(curve, ONE_CLIP, ["cam.it"], [objective], shipped, keep=["cam.it"] if fixed else ())[0]
 
 
 def plateau() -> tuple[list[float], list[bool]]:
@@ -78,9 +80,9 @@ def test_the_threshold_is_the_one_that_the_slow_twin_finds(given_events: list[tu
 def test_predictions_calibrated_together_are_as_if_alone(many: list[list[tuple[float, bool]]]) -> None:
     series = [(np.array([s for s, _ in one]), np.array([y for _, y in one])) for one in many]
     names = [f"cam.it[{k}]" for k in range(len(series))]
-    together = calibrate(curve_of(*series), range(len(series)), names, ["max f1"] * len(series))
+    together = calibrate(curve_of(*series), ONE_CLIP, names, ["max f1"] * len(series))
     for point, name, one in zip(together, names, series, strict=True):
-        assert point == calibrate(curve_of(one), [0], [name], ["max f1"])[0]
+        assert point == calibrate(curve_of(one), ONE_CLIP, [name], ["max f1"])[0]
 
 
 @laws
@@ -156,7 +158,7 @@ def test_no_positives_choose_nothing_and_carry_the_shipping_threshold_over() -> 
 def test_no_scores_at_all_choose_nothing() -> None:
     keys, counts = histogram(np.zeros(3, int), np.zeros(3, int), np.ones(3, bool), np.full(3, MISSED, np.uint16))
     table = EvidenceTable((Series("cam.it", 0.5),), 1, keys, counts, (), np.zeros((1, 1, 0), np.int64))
-    point = calibrate(curves(by_score(table), np.ones(1, bool)), [0], ["cam.it"], ["max f1"])[0]
+    point = calibrate(curves(by_score(table), np.ones(1, bool)), ONE_CLIP, ["cam.it"], ["max f1"])[0]
     assert (point.threshold, point.feasible, point.low, point.high) == (None, False, None, None)
 
 
@@ -165,14 +167,10 @@ def test_a_threshold_is_finite_even_where_scores_are_not() -> None:
     assert (point.threshold, point.precision, point.recall) == (LARGEST_LOGIT, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("objective", ["max f0", "min f1", "max recall where precision >= 0.90", "max fbeta()", ""])
-def test_an_objective_that_is_not_known_is_refused(objective: str) -> None:
-    with pytest.raises(ConfigError, match="unknown objective"):
-        beta_of(objective)
-
-
-def test_objectives_name_their_beta() -> None:
-    assert [beta_of(o) for o in ("max f1", "max f2", "max f0.5", "max fbeta(1.5)")] == [1.0, 2.0, 0.5, 1.5]
+def test_many_thresholds_have_the_codes_that_each_has_alone() -> None:
+    thresholds = [None, 0.0, -0.0, 0.1, -2.5, 70000.0, LARGEST_LOGIT, -LARGEST_LOGIT, -70000.0, -65503.0, 60.0, -60.0]
+    assert threshold_codes(thresholds).tolist() == [threshold_code(t) for t in thresholds]
+    assert threshold_codes([]).tolist() == []
 
 
 def test_no_threshold_is_above_every_code() -> None:
@@ -187,12 +185,18 @@ def test_where_accepting_everything_is_best_a_score_of_minus_infinity_is_accepte
     assert threshold_codes([point.threshold]).tolist() == [int(encode(-np.inf))]
 
 
+SURE = "max recall where precision >= 0.9 at 0.95"
+
+
 def points() -> tuple[OperatingPoint, ...]:
     absent = point_of([1.0], [False])
     return (
         OperatingPoint("cam.sign[stop]", "max f1", "calibrated", 0.1 + 0.2, 1 / 3, 0.5, 44, -1.0, 2.5),
         OperatingPoint("cam.edge", "max f2", "threshold_weak", -LARGEST_LOGIT, None, None, 4, -3.0, -3.0),
         OperatingPoint("cam.it", "max f1", absent.status, absent.threshold, None, None, 0, None, None),
+        OperatingPoint("cam.far", SURE, "unattainable", None, None, 0.0, 50, None, None, 0.4, 0.625, None),
+        OperatingPoint("cam.near", SURE, "unproven", 1.5, 0.92, 0.7, 50, 1.25, 1.5, 0.81, None, 12),
+        OperatingPoint("cam.sure", SURE, "calibrated", 2.0, 0.97, 0.6, 90, 2.0, 3.5, 0.91),
     )
 
 
@@ -200,14 +204,18 @@ def test_a_thresholds_file_is_read_back_exactly(tmp_path: Path) -> None:
     path = thresholds_path(tmp_path, "city/night", "hydra:net", "1")
     assert path == tmp_path / "city-night" / "hydra-net-1.toml"
     write_thresholds(path, points(), suite=A, bundle=B)
-    assert read_thresholds(path, suite=A, bundle=B) == {"cam.sign[stop]": 0.1 + 0.2, "cam.edge": -LARGEST_LOGIT}
+    thresholds = {"cam.sign[stop]": 0.1 + 0.2, "cam.edge": -LARGEST_LOGIT, "cam.near": 1.5, "cam.sure": 2.0}
+    assert read_thresholds(path, suite=A, bundle=B) == thresholds
+    again = read_points(path, suite=A, bundle=B)
+    assert again == tuple(sorted(points(), key=lambda p: p.prediction))
+    assert render(again, suite=A, bundle=B) == path.read_text()
 
 
 def test_a_thresholds_file_is_sorted_and_has_the_same_bytes_whatever_the_order() -> None:
     text = render(points(), suite=A, bundle=B)
     assert text == render(points()[::-1], suite=A, bundle=B)
     table = tomllib.loads(text)["thresholds"]
-    assert list(table) == ["cam.edge", "cam.it", "cam.sign[stop]"]
+    assert list(table) == ["cam.edge", "cam.far", "cam.it", "cam.near", "cam.sign[stop]", "cam.sure"]
     assert table["cam.sign[stop]"] == {
         "threshold": 0.1 + 0.2,
         "objective": "max f1",
@@ -220,6 +228,33 @@ def test_a_thresholds_file_is_sorted_and_has_the_same_bytes_whatever_the_order()
         "high": 2.5,
     }
     assert table["cam.it"] == {"objective": "max f1", "feasible": False, "status": "no_positives", "positives": 0}
+    assert [table[f"cam.{name}"]["feasible"] for name in ("far", "near", "sure")] == [False, False, True]
+    far = table["cam.far"]
+    assert (far["attained"], far["bound"], table["cam.near"]["clips_needed"]) == (0.625, 0.4, 12)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "told"),
+    [
+        ("threshold = 1.5", 'threshold = "1.5"', "the threshold of cam.near is no number"),
+        ("threshold = 1.5", "threshold = nan", "the threshold of cam.near is no number"),
+        ("threshold = 1.5", "threshold = true", "the threshold of cam.near is no number"),
+        ("clips_needed = 12", "clips_needed = 1.5", "the clips_needed of cam.near is no whole number"),
+        ("clips_needed = 12", "clips = 12", "cam.near has an unknown key clips"),
+        ('status = "unproven"', 'status = "fine"', "cam.near lacks its objective"),
+        ("bound = 0.91", "bound = 0.89", "cam.sure is said to be feasible = True"),
+        (SURE, "max recall", "unknown objective 'max recall'"),
+    ],
+)
+def test_a_line_that_says_what_no_operating_point_is_is_refused(
+    tmp_path: Path, was: str, becomes: str, told: str
+) -> None:
+    text = render(points(), suite=A, bundle=B)
+    assert was in text
+    (tmp_path / "t.toml").write_text(text.replace(was, becomes))
+    with pytest.raises(ConfigError, match=re.escape(told)) as refused:
+        read_points(tmp_path / "t.toml", suite=A, bundle=B)
+    assert refused.value.where == str(tmp_path / "t.toml")
 
 
 def test_thresholds_of_another_suite_or_bundle_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.compare import Comparison, Question, Side, aggregate, compare, new_errors, prove_loss, sign_vectors
+from gate.compare import (
+    Comparison,
+    Question,
+    Side,
+    aggregate,
+    compare,
+    new_errors,
+    precision_deltas,
+    prove_loss,
+    sign_vectors,
+)
 from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, merge
 from tests.oracles import statistics as oracle
@@ -138,6 +148,22 @@ def test_a_moved_threshold_alone_is_told_apart_from_changed_scores() -> None:
     assert c.at_incumbent[moved] == c.incumbent[moved]
     assert c.delta[c.question == 1].tolist() == [0.0, 0.0, 0.0]
     assert np.isnan(c.at_incumbent[c.question == 1]).all()
+
+
+def test_what_no_threshold_can_hide_is_the_difference_of_average_precision() -> None:
+    a, b = two_releases(4, count=3)
+    b[1] = [[Event(e.score, False) for e in clip] for clip in a[1]]
+    a[1] = b[1]
+    sides = oracle.side(a, [0.0] * 3), oracle.side(b, [2.0] * 3)
+    chosen = oracle.index_of(20).clip < 15
+    found = precision_deltas(*sides, np.array([0, 1, 2]), chosen)
+    expected = [
+        oracle.value("average_precision", y[:15]) - oracle.value("average_precision", x[:15])
+        for x, y in zip(a, b, strict=True)
+    ]
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert np.isnan(found[1])
+    assert precision_deltas(*sides, np.array([2]), chosen)[0] == found[2]
 
 
 def test_without_a_threshold_only_curves_and_losses_are_measured() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from gate.curves import Curves, average_precision, coco_average_precision, cumulative, curves, running_from_end
 from gate.heads import Series
-from gate.lattice import MISSED, encode
+from gate.lattice import MISSED, NO_THRESHOLD, encode
 from gate.table import EvidenceTable, by_score, histogram
 from tests.oracles import coco
 
@@ -171,3 +172,40 @@ def test_running_sums_start_anew_with_each_prediction(parts: list[list[int]]) ->
     backward = [v for p in parts for v in np.cumsum(p[::-1])[::-1].tolist()]
     assert cumulative(flat, starts, series).tolist() == forward
     assert running_from_end(flat.astype(float), starts, series).tolist() == backward
+
+
+def test_sums_from_the_end_carry_nothing_from_one_prediction_to_the_next() -> None:
+    rng = np.random.default_rng(5)
+    sizes = np.array([0, 1, 7, 8, 1000, 0, 3, 900, 1, 0])
+    starts = np.r_[0, np.cumsum(sizes)]
+    series = np.repeat(np.arange(len(sizes)), sizes)
+    values = rng.random(starts[-1]) * np.where(series == 4, 1e12, 1.0)
+    looped = [np.cumsum(values[a:b][::-1])[::-1] for a, b in pairwise(starts.tolist())]
+    assert np.array_equal(running_from_end(values, starts, series), np.concatenate(looped))
+    assert running_from_end(np.zeros(0), np.zeros(4, np.int64), np.zeros(0, np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize("total", [1, 3, 7, 50, 99, 100, 101, 1000, 12_345])
+def test_the_recall_points_are_reached_where_the_rounded_quotient_reaches_them(total: int) -> None:
+    # One positive a score: the precision envelope at each recall point tells which positive reached it.
+    found = total - total // 5
+    labels = np.arange(2 * found) % 2 == 0
+    curve = curve_of((-np.arange(2 * found) / 16.0, labels, total - found))
+    precision, recall = curve.tp / (curve.tp + curve.fp), curve.tp / total
+    reached = [precision[recall >= p].max(initial=0.0) for p in np.linspace(0.0, 1.0, 101)]
+    assert coco_average_precision(curve)[0] == pytest.approx(np.mean(reached), abs=1e-12)
+
+
+@laws
+@given(st.lists(st.tuples(scored, st.integers(0, 3)), min_size=1, max_size=4), st.data())
+def test_counts_at_a_code_are_counted_event_by_event(
+    many: list[tuple[list[tuple[int, bool]], int]], data: st.DataObject
+) -> None:
+    curve = curve_of(*[(*arrays(events), missed) for events, missed in many])
+    at = np.array([data.draw(st.integers(-8, 8)) for _ in many], float)
+    tp, fp = curve.counts_at(encode(at).astype(np.int64))
+    for k, (events, _) in enumerate(many):
+        assert tp[k] == sum(1 for score, label in events if label and score >= at[k])
+        assert fp[k] == sum(1 for score, label in events if not label and score >= at[k])
+    none = curve.counts_at(np.full(len(many), NO_THRESHOLD))
+    assert [c.tolist() for c in none] == [[0] * len(many)] * 2

@@ -17,7 +17,7 @@ from tests.oracles.statistics import Clips, Event, Measured
 AT_THRESHOLD = ("f1", "f2", "f0.5", "precision", "recall", "iou", "accuracy")
 OF_SCORES = ("average_precision", "coco_ap", "brier", "log_loss")
 OF_ERRORS = ("mae", "rmse")
-ODD = ("plain", "missed", "equal", "perfect", "saturated", "lone", "silent", "same", "barren", "crowded")
+ODD = ("plain", "missed", "equal", "perfect", "saturated", "lone", "silent", "same", "barren", "crowded", "giant")
 
 
 def compared(
@@ -33,6 +33,8 @@ def odd_releases(kind: str, seed: int, clips: int) -> tuple[Clips, Clips]:
     """Two answers to one truth; `kind` says what is strange about them."""
     rng = np.random.default_rng(seed)
     truth = oracle.a_truth(rng, clips, most=40 if kind == "crowded" else 6, share=float(rng.uniform(0.1, 0.9)))
+    if kind == "giant":
+        truth[0] = oracle.a_truth(rng, 1, least=300, most=300)[0]
     if kind == "barren":
         truth = [[Event(0.0, False, e.part) for e in clip] for clip in truth]
     if kind == "lone":
@@ -77,6 +79,7 @@ def agrees(c: Comparison, i: int, twin: oracle.Twin) -> None:
 @example("silent", 2, 9, 0.0)
 @example("lone", 3, 9, 0.0)
 @example("saturated", 4, 9, 0.0)
+@example("giant", 5, 9, 0.25)
 def test_every_number_of_a_scored_cell_is_what_its_definition_says(
     kind: str, seed: int, clips: int, threshold: float
 ) -> None:
@@ -149,6 +152,30 @@ def test_swapping_the_bundles_turns_every_contribution_around(kind: str, seed: i
     assert there.d == pytest.approx(-back.d, abs=1e-15)
     assert there.weight == pytest.approx(back.weight, abs=1e-15)
     np.testing.assert_array_equal(np.nan_to_num(there.delta), -np.nan_to_num(back.delta))
+
+
+@pytest.mark.parametrize(
+    ("clips", "share", "giant", "low", "high"),
+    [(40, 0.5, 1, 0.95, 1.05), (100, 0.1, 1, 0.95, 1.05), (40, 0.5, 10, 0.9, 1.1), (40, 0.5, 50, 0.6, 1.5)],
+)
+def test_the_error_of_average_precision_is_near_that_of_leaving_each_clip_out(
+    clips: int, share: float, giant: int, low: float, high: float
+) -> None:
+    """The closed form is of first order in the clips; giant: size of one clip in that of the others."""
+    for seed in range(4):
+        rng = np.random.default_rng([clips, seed])
+        truth = oracle.a_truth(rng, clips, least=1, most=10, share=share)
+        if giant > 1:
+            truth[3] = oracle.a_truth(rng, 1, least=5 * giant, most=5 * giant, share=share)[0]
+        a, b = (oracle.answered(rng, truth, quality=q) for q in (1.5, 1.0))
+        c = compared(a, b, ["average_precision"])
+        left = [
+            oracle.value("average_precision", oracle.without(b, j))
+            - oracle.value("average_precision", oracle.without(a, j))
+            for j in range(clips)
+        ]
+        true = math.sqrt((clips - 1) / clips * sum((x - c.delta[0]) ** 2 for x in left))
+        assert low < c.se[0] / true < high
 
 
 def test_f1_of_two_clips_counted_by_hand() -> None:

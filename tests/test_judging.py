@@ -9,80 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gate.calibrate import OperatingPoint
 from gate.compare import Question, compare, sign_vectors
 from gate.heads import Head
-from gate.judge import Cell, Facts, Policy, Rule, decide, judge
+from gate.judge import Cell, Facts, decide, judge
 from gate.judge.decision import Tier
-from gate.judge.policy import PolicyText, RuleText
 from gate.measures import metric
-from gate.strict import Lines
 from gate.suite import Slice
 from gate.table import ClipIndex
 from tests.oracles import statistics as oracle
+from tests.oracles.judging import Plain, group_of, judge_plainly
 from tests.oracles.statistics import Clips, Event, Measured
-
-NO_FACTS = Facts({}, (), (), {}, {}, ())
-
-
-def a_policy(**changes: Any) -> Policy:
-    text = PolicyText(**({"rules": (RuleText("*"),), "resamples": 999} | changes))
-    return Policy(text, Lines("policy.toml", {}), "sha256:0")
-
-
-def a_rule(*metrics: str, tier: Tier = "supporting", margin: float = 0.05) -> Rule:
-    return Rule(tier, "max f1", metrics or ("f1",), (margin,) * max(len(metrics), 1))
-
-
-def a_point(threshold: float | None, prediction: str = "cam.h") -> OperatingPoint:
-    status = "no_positives" if threshold is None else "calibrated"
-    return OperatingPoint(prediction, "max f1", status, threshold, None, None, 100, threshold, threshold)
-
-
-def judged(
-    a: Sequence[Clips],
-    b: Sequence[Clips],
-    rules: Sequence[Rule],
-    *,
-    policy: Policy | None = None,
-    facts: Facts = NO_FACTS,
-    at: tuple[float | None, float | None] = (0.0, 0.0),
-    head: Head | None = None,
-    seed: int = 0,
-) -> tuple[Cell, ...]:
-    """All cells of one head whose channels are the predictions; slices are day and night."""
-    clips, count = len(a[0]), len(a)
-    head = head or Head("cam.h", "multilabel", tuple(map(str, range(count))), tuple(range(count)), "sigmoid")
-    if count == 1 and head.task == "multilabel":
-        head = replace(head, channels=("",))
-    questions = [Question(k, (k,), name) for k in range(count) for name in rules[k].metrics]
-    sides = oracle.side(a, [at[0]] * count), oracle.side(b, [at[1]] * count)
-    slices = oracle.slices_of(clips)
-    needs_none = np.full(count, head.task == "regression")
-    c = compare(*sides, questions, slices, oracle.index_of(clips), needs_none)
-    return judge(
-        c,
-        questions,
-        [head],
-        dict(zip(head.predictions, rules, strict=True)),
-        policy or a_policy(),
-        [s.name for s in slices],
-        facts,
-        sign_vectors(clips, (policy or a_policy()).text.resamples, seed),
-    )
-
-
-def only(cells: Sequence[Cell], where: str = "all", prediction: str | None = None, name: str | None = None) -> Cell:
-    """The one cell of that slice, prediction and metric."""
-    (cell,) = (
-        c
-        for c in cells
-        if c.slice == where and (prediction or c.prediction) == c.prediction and (name or c.metric) == c.metric
-    )
-    return cell
+from tests.support.judged import NO_FACTS, a_point, a_policy, a_rule, judged, only
 
 
 def release(seed: int, clips: int = 40, *, quality: float = 2.0, most: int = 12, noise: float = 1.0) -> Clips:
@@ -103,69 +43,179 @@ def ending(cells: Sequence[Cell], **changes: Any) -> tuple[str, list[str]]:
 TIERS: tuple[Tier, ...] = ("critical", "supporting", "advisory")
 
 
+SHARES = {"critical": 0.4, "supporting": 0.3, "slices": 0.1, "groups": 0.2}
+METRICS = ("f1", "average_precision", "precision")
+AT = (0.0, 0.25)
+#: What becomes of the predictions: three tiers, one without an anchor, one that no change can reach, one broken.
+ASKED: tuple[tuple[Tier, str], ...] = (
+    ("critical", ""),
+    ("supporting", ""),
+    ("advisory", ""),
+    ("supporting", "no anchor"),
+    ("supporting", "identical"),
+    ("critical", "broken"),
+    ("supporting", "new errors"),
+)
+
+
+def both_ways(signs: np.ndarray) -> list[list[int]]:
+    return [*signs.tolist(), *(-signs).tolist()]
+
+
+def plain_cells(
+    releases: Sequence[Sequence[Clips]], margin: float, effect: float, *, anchored: bool
+) -> dict[tuple[int, str, str], Plain]:
+    """Every cell by definition; releases: incumbent, candidate, anchor."""
+    cells = {}
+    for k, (tier, fate) in enumerate(ASKED):
+        for name in METRICS:
+            for where, parts in oracle.PAIRED.items():
+                a, b, since = ((oracle.within(r[k], parts)) for r in releases)
+                at = (0.0, 0.0) if fate == "identical" else AT
+                at = at if name != "average_precision" else (None, None)
+                cells[k, name, where] = Plain(
+                    tier,
+                    where == "all",
+                    margin,
+                    effect,
+                    oracle.twin(name, a, b, *at),
+                    oracle.twin(name, since, b, *at) if anchored and fate != "no anchor" else None,
+                    first=where == "all" and name == "f1",
+                    broken=fate == "broken",
+                    identical=fate == "identical",
+                    new_errors=fate == "new errors",
+                )
+    return cells
+
+
 @given(
     st.integers(0, 10_000),
-    st.integers(10, 11),
-    st.sampled_from(((2.0, 2.0), (2.5, 0.3), (0.3, 2.5), (1.5, 1.2))),
+    st.sampled_from(((2.0, 2.0, 2.0), (2.5, 0.3, 2.5), (0.3, 2.5, 2.5), (1.5, 1.2, 3.0), (1.0, 2.5, 0.8))),
     st.sampled_from((0.02, 0.1, 0.3, 0.5)),
     st.sampled_from((0.0, 0.005, 0.02)),
+    st.booleans(),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
+@example(0, (1.5, 1.2, 3.0), 0.3, 0.005, True)
+@example(1, (1.0, 2.5, 0.8), 0.5, 0.0, True)
 def test_every_verdict_is_what_the_plain_table_says(
-    seed: int, clips: int, qualities: tuple[float, float], margin: float, effect: float
+    seed: int, qualities: tuple[float, ...], margin: float, effect: float, anchored: bool
 ) -> None:
     rng = np.random.default_rng(seed)
-    truths = [oracle.a_truth(rng, clips, least=5, most=12) for _ in TIERS]
-    a, b = ([oracle.answered(rng, t, quality=q * float(rng.uniform(0.8, 1.2))) for t in truths] for q in qualities)
-    metrics = ("f1", "average_precision", "precision")
-    policy = a_policy(alpha=0.2, min_effect=effect, groups={"three": "*"})
-    cells = judged(a, b, [a_rule(*metrics, tier=t, margin=margin) for t in TIERS], policy=policy, at=(0.0, 0.25))
+    clips = 16
+    truths = [oracle.a_truth(rng, clips, least=8, most=14, parts=4) for _ in ASKED]
+    truths[3][0] = oracle.a_truth(rng, 1, least=150, most=150, parts=4)[0]  # a clip that dwarfs the others
+    a, b, since = (
+        [
+            oracle.answered(rng, t, quality=q * float(rng.uniform(0.8, 1.2)), missed=0.15 if k == 1 else 0.0)
+            for k, t in enumerate(truths)
+        ]
+        for q in qualities
+    )
+    for side in (a, b, since):  # saturated: two scores, and ties everywhere
+        side[6] = [[replace(e, score=math.copysign(60.0, e.score or 1.0)) for e in clip] for clip in side[6]]
+    names = [f"cam.h[{k}]" for k in range(len(ASKED))]
+    of = {fate: [n for n, (_, f) in zip(names, ASKED, strict=True) if f == fate] for _, fate in ASKED}
+    # The same program on both sides, and so the same scores and the same threshold.
+    b = [a[k] if fate == "identical" else b[k] for k, (_, fate) in enumerate(ASKED)]
+    points = {n: a_point(0.0, n) for n in names}
+    facts = replace(
+        NO_FACTS,
+        broken=dict.fromkeys(of["broken"], "NaN"),
+        identical=of["identical"],
+        must_pass=of["new errors"],
+        points_incumbent=points,
+        points_candidate={n: replace(p, threshold=0.0 if n in of["identical"] else 0.25) for n, p in points.items()},
+    )
+    policy = a_policy(alpha=0.2, min_effect=effect, resamples=399)
+    cells = judged(
+        a,
+        b,
+        [a_rule(*METRICS, tier=tier, margin=margin) for tier, _ in ASKED],
+        policy=policy,
+        facts=facts,
+        at=AT,
+        anchor=since if anchored else None,
+        unmoved=[k for k, (_, fate) in enumerate(ASKED) if fate == "identical"],
+        without_anchor=[k for k, (_, fate) in enumerate(ASKED) if fate == "no anchor"],
+        paired=True,
+    )
+    plain = plain_cells((a, b, since), margin, effect, anchored=anchored)
+    signs = both_ways(sign_vectors(clips, 399, 0))
+    expected = judge_plainly(plain, signs, alpha=0.2, confidence=0.95, shares=SHARES, anchored=anchored)
+    for (k, name, where), said in expected.items():
+        cell, twin = only(cells, where, names[k], name), plain[k, name, where]
+        if said.sure:
+            assert cell.verdict == said.verdict, (cell, twin, said)
+        for p, range_ in ((cell.p_adjusted, said.p), (cell.p_anchor, said.p_since)):
+            if cell.verdict != "not-measurable":
+                assert (p is None) == (range_ is None)
+            if p is not None and range_ is not None:
+                assert range_.low <= p <= range_.high
+        if said.sure and cell.p_anchor is not None:
+            assert cell.gained_since_anchor == said.gained_since
+        if cell.ci_low is not None and twin.seen.df:
+            assert cell.ci_low == pytest.approx(twin.seen.bound(0.95), abs=1e-6), (cell, twin)
+        if cell.delta_anchor is not None and twin.since is not None:
+            assert cell.delta_anchor == pytest.approx(twin.since.delta, abs=1e-9)
+            assert cell.anchor == pytest.approx(twin.since.incumbent, abs=1e-9)
 
-    twins: dict[tuple[int, str, str], oracle.Twin] = {}
-    for k in range(len(TIERS)):
-        for name in metrics:
-            for part, where in ((None, "all"), (0, "light=day"), (1, "light=night")):
-                thresholds = (0.0, 0.25) if name != "average_precision" else (None, None)
-                sides = oracle.within(a[k], part), oracle.within(b[k], part)
-                twins[k, name, where] = oracle.twin(name, *sides, *thresholds)
-    families = {
-        "critical": [key for key in twins if key[0] == 0 and key[2] == "all"],
-        "supporting": [key for key in twins if key[0] == 1 and key[2] == "all"],
-        "slices": [key for key in twins if key[0] < 2 and key[2] != "all"],
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(((2.0, 2.0, 2.0), (2.5, 0.3, 2.5), (1.2, 2.0, 0.8), (1.5, 1.2, 3.0))),
+    st.sampled_from((0.1, 0.3)),
+)
+@settings(max_examples=10, deadline=None)
+@example(0, (1.5, 1.2, 3.0), 0.3)
+def test_every_verdict_of_a_group_is_what_the_plain_table_says_of_its_mean(
+    seed: int, qualities: tuple[float, ...], margin: float
+) -> None:
+    """Critical and supporting members count, advisory ones and those that no change can reach do not."""
+    rng = np.random.default_rng(seed)
+    tiers: tuple[Tier, ...] = ("critical", "supporting", "supporting", "advisory", "supporting")
+    clips = 24
+    truths = [oracle.a_truth(rng, clips, least=4, most=8) for _ in tiers]
+    a, b, since = (
+        [oracle.answered(rng, t, quality=q * float(rng.uniform(0.9, 1.1))) for t in truths] for q in qualities
+    )
+    b[4] = a[4]
+    policy = a_policy(alpha=0.2, min_effect=0.005, resamples=399, groups={"some": "*", "first": "cam.h[0]"})
+    metrics = ("f1", "average_precision")
+    rules = [a_rule(*metrics, tier=t, margin=margin) for t in tiers]
+    facts = replace(NO_FACTS, identical=["cam.h[4]"])
+    cells = judged(a, b, rules, policy=policy, facts=facts, anchor=since)
+    at = {"f1": (0.0, 0.0), "average_precision": (None, None)}
+    twins = {
+        (k, name, who): oracle.twin(name, old[k], b[k], *at[name])
+        for k in range(3)
+        for name in metrics
+        for who, old in (("seen", a), ("since", since))
     }
-    alphas = {"critical": 0.08, "supporting": 0.06, "slices": 0.02}
-    p: dict[tuple[int, str, str], tuple[float, float, float]] = dict.fromkeys(twins, (math.nan, math.nan, 0.0))
-    for family, keys in families.items():
-        tested = [key for key in keys if oracle.may_be_tested(twins[key])]
-        for key in keys:
-            p[key] = (1.0, 1.0, alphas[family])
-        if tested:
-            losses = [twins[key].shifted(effect) for key in tested]
-            gains = [[-d + effect * w for d, w in zip(twins[k].d, twins[k].weight, strict=True)] for k in tested]
-            found = [oracle.step_down(side, oracle.all_signs(clips), extra=0) for side in (losses, gains)]
-            p |= {key: (*both, alphas[family]) for key, *both in zip(tested, *found, strict=True)}
-    for (k, name, where), twin in twins.items():
-        cell = only(cells, where, f"cam.h[{k}]", name)
-        loss, gain, alpha = p[k, name, where]
-        sizes = {"margin": margin, "alpha": alpha, "confidence": 0.95}
-        expected = oracle.verdict(twin, critical=k == 0, whole=where == "all", p=loss, p_gain=gain, **sizes)
-        assert cell.verdict == expected, (cell, twin)
-        if k < 2 and oracle.may_be_tested(twin):
-            assert cell.p_adjusted == pytest.approx(loss, abs=1.5 / 2**clips)
-        if cell.ci_low is not None and twin.df:
-            assert cell.ci_low == pytest.approx(twin.bound(0.95), abs=1e-6)
-
-    # The group's members are the two that are gated; its least loss is a fifth of theirs.
-    members = {name: [t for k in (0, 1) if oracle.is_measured(t := twins[k, name, "all"])] for name in metrics}
-    means = {name: oracle.mean_of(found) for name, found in members.items() if found}
-    shifted = [[d + effect / 5 * w for d, w in zip(*mean, strict=True)] for mean in means.values()]
-    if shifted and all(sum(abs(d) > 1e-9 for d in mean[0]) >= 10 for mean in means.values()):
-        found_p = oracle.step_down(shifted, oracle.all_signs(clips), extra=0)
-        for name, (d, _), loss in zip(means, means.values(), found_p, strict=True):
-            group = only(cells, prediction="group:three", name=name)
-            assert group.delta == pytest.approx(sum(d), abs=1e-6)
-            assert group.p_adjusted == pytest.approx(loss, abs=1.5 / 2**clips)
-            assert (group.verdict == "regressed") == (loss <= 0.04)
+    plain = {}
+    for group, inside in (("some", (0, 1, 2)), ("first", (0,))):
+        for name in metrics:
+            members = [k for k in inside if oracle.is_measured(twins[k, name, "seen"])]
+            if members:
+                seen, drift = (group_of([twins[k, name, who] for k in members]) for who in ("seen", "since"))
+                plain[group, name] = Plain("supporting", True, margin, 0.001, seen, drift, group=True)
+    signs = both_ways(sign_vectors(clips, 399, 0))
+    expected = judge_plainly(plain, signs, alpha=0.2, confidence=0.95, shares=SHARES, anchored=True)
+    groups = {(c.prediction, c.metric) for c in cells if c.task == "group"}
+    assert groups == {(f"group:{group}", name) for group, name in plain}
+    for (group, name), said in expected.items():
+        cell, twin = only(cells, prediction=f"group:{group}", name=name), plain[group, name]
+        assert cell.delta == pytest.approx(twin.seen.delta, abs=1e-6)
+        assert cell.ci_low == pytest.approx(twin.seen.bound(0.95), abs=1e-6), (cell, twin)
+        assert cell.delta_anchor is not None
+        assert twin.since is not None
+        assert cell.delta_anchor == pytest.approx(twin.since.delta, abs=1e-6)
+        if said.sure:
+            assert cell.verdict == said.verdict, (cell, twin, said)
+        for p, range_ in ((cell.p_adjusted, said.p), (cell.p_anchor, said.p_since)):
+            assert p is not None
+            assert range_ is not None
+            assert range_.low <= p <= range_.high
 
 
 def test_cells_come_in_the_order_of_suite_policy_and_slices() -> None:
@@ -316,6 +366,9 @@ def test_a_value_that_hangs_on_a_single_clip_has_no_error_bar() -> None:
     # What the incumbent could be measured on, the candidate lost; the other way round nobody is to blame.
     assert ending([only(judged([a], [b], [a_rule("precision")]))])[0] == "NO-GO"
     assert ending([only(judged([b], [a], [a_rule("precision")]))])[0] == "INCONCLUSIVE"
+    both = only(judged([b], [b], [a_rule("precision")]))
+    assert both.reason == "no error can be given in validation: a single clip decides the value"
+    assert ending([both])[0] == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize(("points", "who"), [((None, 0.0), "incumbent"), ((0.0, None), "candidate")])
@@ -365,7 +418,7 @@ def test_degenerate_scores_of_both_bundles_are_no_difference(score: Any) -> None
 
 
 def test_saturated_logits_rank_as_well_as_any() -> None:
-    a = release(1, 60)
+    a = release(1, 200)
     b = [[replace(e, score=math.copysign(65_504.0, e.score or 1.0)) for e in clip] for clip in a]
     cell = only(judged([a], [b], [a_rule("f1")]))
     assert cell.delta == 0.0
@@ -515,6 +568,21 @@ def test_advisory_members_block_through_no_group() -> None:
     assert not [c for c in spread_loss(30, ("advisory",)) if c.task == "group"]
     half = only(spread_loss(30, ("advisory", "supporting")), prediction="group:all")
     assert half.reason.startswith("mean of 15 members")
+
+
+def test_a_member_that_its_anchor_lacks_does_not_blind_its_group() -> None:
+    """The mean since the anchor is of those members that the anchor knows."""
+    a, b, since = ([release(10 * k + s, quality=q) for s in range(3)] for k, q in enumerate((1.5, 1.4, 4.0)))
+    policy = a_policy(groups={"all": "*", "new": "cam.h[2]"})
+    cells = judged(a, b, [a_rule()] * 3, policy=policy, anchor=since, without_anchor=[2])
+    group, new = (only(cells, prediction=f"group:{name}") for name in ("all", "new"))
+    known = [only(cells, prediction=f"cam.h[{k}]").delta_anchor for k in (0, 1)]
+    assert None not in known
+    assert group.delta_anchor == pytest.approx(sum(x for x in known if x is not None) / 2)
+    assert group.verdict == "regressed"
+    assert "since its anchor" in group.reason
+    assert (new.delta_anchor, new.p_anchor) == (None, None)
+    assert new.verdict != "regressed"
 
 
 def test_metrics_with_a_unit_have_a_tenth_of_their_margin_as_the_least_loss() -> None:

@@ -177,11 +177,7 @@ def test_a_head_that_is_exactly_its_margin_worse_is_certified_in_at_most_five_pe
 
 
 def test_the_printed_smallest_detectable_loss_is_detected_about_four_times_in_five() -> None:
-    """Fifty heads, of which one loses just what the report says that it would see.
-
-    The formula (method A8) is a little kinder than simulation, which reads 0.67 to 0.71 on 40 to 300 clips: the loss
-    itself adds to the sum of squares that it is divided by. Power under 0.6 or over 0.9 would be another method.
-    """
+    """Fifty heads, of which one loses just what the report says that it would see."""
     tiers: list[Tier] = ["supporting"] * 50
     rng = np.random.default_rng(5)
     exam = an_exam(rng, 50, 100)
@@ -202,7 +198,7 @@ def test_the_printed_smallest_detectable_loss_is_detected_about_four_times_in_fi
         loss = float(np.mean([m for m in printed if m is not None]))
     releases = 100
     seen = sum(release(seed, loss).verdict == "regressed" for seed in range(releases))
-    assert least(0.6, releases) <= seen <= most(0.9, releases)
+    assert least(0.75, releases) <= seen <= most(0.9, releases)
 
 
 def test_a_thin_loss_on_all_heads_is_seen_by_their_group_and_an_equal_one_is_not() -> None:

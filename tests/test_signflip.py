@@ -51,6 +51,57 @@ def test_with_ties_everywhere_adjusted_p_values_are_exact(seed: int, clips: int)
     assert test.p.tolist() == oracle.step_down(d.tolist(), oracle.all_signs(clips), extra=0)
 
 
+@pytest.mark.parametrize(
+    "d",
+    [
+        [-1, 3, -5, 2, 2, -5, -2, 2, -5, -1, 3],
+        [2, 2, -1, -5, 3, 2, -5, 3, -4, 1, 3, -2],
+    ],
+)
+@pytest.mark.parametrize("unit", [1.0, 7.0, 97.0, 301.0])
+def test_sums_that_tie_up_to_their_rounding_count_against_the_proof(d: list[int], unit: float) -> None:
+    """Whole numbers tie exactly; over their root of squares they no longer do, and must still count."""
+    every = np.array(list(oracle.all_signs(len(d))))
+    exact = np.mean(every @ np.array(d) <= sum(d))
+    signs = sign_vectors(len(d), 99, 0)
+    test = prove_loss(np.array([d]) / unit, np.zeros((1, len(d))), np.zeros(1), np.ones(1, bool), signs, 0.05)
+    assert test.p[0] == exact
+
+
+@given(st.integers(0, 100_000), st.integers(10, 12))
+@settings(max_examples=60, deadline=None)
+def test_whole_numbers_of_lost_events_have_their_exact_p_values(seed: int, clips: int) -> None:
+    rng = np.random.default_rng(seed)
+    d = rng.integers(-6, 4, clips)
+    if not d.any():
+        return
+    every = np.array(list(oracle.all_signs(clips)))
+    signs = sign_vectors(clips, 99, 0)
+    test = prove_loss(d[None] / 97.0, np.zeros((1, clips)), np.zeros(1), np.ones(1, bool), signs, 0.05)
+    assert test.p[0] == np.mean(every @ d <= d.sum())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_sign_vectors_come_as_close_to_all_of_them_as_chance_allows(seed: int) -> None:
+    """14 clips: all 16,384 vectors beside 9,999 random ones; four standard errors of a share."""
+    d, weight = contributions(seed, 3, 14, shift=-0.35)
+    shifted = d + 0.005 * weight
+    test = prove_loss(d, weight, np.full(3, 0.005), np.ones(3, bool), sign_vectors(14, 9999, seed), 0.05)
+    exact = np.array(oracle.step_down(shifted.tolist(), oracle.all_signs(14), extra=0))
+    assert (np.abs(test.p - exact) <= 4 * np.sqrt(exact * (1 - exact) / 10_000) + 1e-4).all()
+
+
+@given(st.integers(0, 10_000), st.sampled_from((10, 40, 400)))
+@settings(max_examples=20, deadline=None)
+def test_the_statistic_is_the_studentised_sum(seed: int, clips: int) -> None:
+    """To the rounding of its whole numbers: half a unit of 2^-22 to 2^-19 a clip, with random signs."""
+    d, weight = contributions(seed, 5, clips, shift=-0.1)
+    test = prove_loss(d, weight, np.full(5, 0.005), np.ones(5, bool), sign_vectors(clips, 99, 0), 0.05)
+    shifted = d + 0.005 * weight
+    expected = shifted.sum(axis=1) / np.sqrt((shifted**2).sum(axis=1))
+    assert test.statistic == pytest.approx(expected, abs=1e-6 if clips == 10 else 1e-4)
+
+
 def test_random_sign_vectors_count_what_was_observed_as_one_of_them() -> None:
     d, weight = contributions(3, 4, 20, shift=-0.4)
     signs = sign_vectors(20, 199, 5)
@@ -193,6 +244,15 @@ def test_ten_clips_that_differ_and_ten_with_positives_make_a_cell_eligible() -> 
     positives = np.array([10, 10, 9, 10])
     assert MIN_CLIPS == 10
     assert eligible(d, positives).tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("great", "may"), [(1, False), (4, False), (8, False), (9, True), (30, True)])
+def test_differences_that_a_few_clips_carry_make_no_cell_eligible(great: int, may: bool) -> None:
+    """Of 40 clips that all differ, so many by a thousand times more than the rest: these alone are the evidence."""
+    d = np.full((2, 40), -1e-3)
+    d[:, :great] = -1.0
+    d[1] *= np.where(np.arange(40) % 3, 1.0, -1.0)  # a function of |d|: the signs say nothing
+    assert eligible(1e-6 * d, np.full(2, 40)).tolist() == [may, may]
 
 
 def test_nothing_tested_gives_no_p_and_an_infinite_bar() -> None:

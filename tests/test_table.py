@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
 from gate.heads import Series
-from gate.lattice import MISSED
+from gate.lattice import MISSED, encode
 from gate.run import Run
 from gate.run.files import read_evidence, write_evidence
-from gate.table import EvidenceTable, by_score, empty, entries_of, histogram, merge, stack
+from gate.table import Entries, EvidenceTable, blocks, by_score, each, empty, entries_of, histogram, merge, stack
 
 laws = settings(deadline=None, max_examples=100, database=None)
 ROWS, CELLS = 3, 4
@@ -215,3 +219,83 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
         read_evidence(path, suite="sha256:s", bundle="sha256:b")
     with pytest.raises(EvidenceError, match="cannot be read"):
         read_evidence(tmp_path / "absent.safetensors", suite="sha256:s", bundle="sha256:b")
+
+
+@laws
+@given(events, st.integers(0, 3), st.sampled_from([1, 3, 200]))
+def test_a_histogram_counts_each_event_whatever_the_width_of_its_keys(drawn: list[Event], row: int, scale: int) -> None:
+    # Rows and cells far apart need 64-bit keys, near ones do with 32.
+    columns = np.array([(s * scale**2 + row, c * scale, y, k) for s, c, y, k in drawn], np.int64).reshape(-1, 4).T
+    keys, counts = histogram(columns[0], columns[1], columns[2].astype(bool), columns[3].astype(np.uint16))
+    said = Counter((s << 39) | (c << 17) | (y << 16) | k for s, c, y, k in columns.T.tolist())
+    assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == said
+    assert keys.tolist() == sorted(said)
+
+
+@laws
+@given(events, st.sampled_from([1, 2**20, 2**45]))
+def test_entries_in_curve_order_are_the_same_however_they_are_sorted(drawn: list[Event], times: int) -> None:
+    # Great counts leave no room to pack an entry into one integer.
+    table = table_of(drawn, [])
+    entries = by_score(replace(table, counts=table.counts * times))
+    rows = [(s, 0xFFFF - k, c, y) for key in table.keys.tolist() for s, c, y, k in [unpacked(key)]]
+    told = zip(entries.series, 0xFFFF - entries.code, entries.cell, entries.positive, strict=True)
+    assert [tuple(int(v) for v in one) for one in told] == sorted(rows)
+    found = {unpacked(k): n * times for k, n in zip(table.keys.tolist(), table.counts.tolist(), strict=True)}
+    for s, c, y, k, n in zip(*(v.tolist() for v in columns_of(entries)), strict=True):
+        assert found[(s, c, int(y), k)] == n
+
+
+def unpacked(key: int) -> tuple[int, int, int, int]:
+    """(series, cell, label, code) of a key."""
+    return key >> 39, (key >> 17) & ((1 << 22) - 1), (key >> 16) & 1, key & 0xFFFF
+
+
+def columns_of(entries: Entries) -> tuple[NDArray[Any], ...]:
+    return entries.series, entries.cell, entries.positive, entries.code, entries.count
+
+
+def test_few_long_runs_are_merged_into_the_order_that_sorting_gives() -> None:
+    rng = np.random.default_rng(4)
+    codes = rng.integers(1023, 64513, 4000).astype(np.uint16)
+    keys, counts = histogram(np.repeat([0, 1], 2000), np.zeros(4000, int), rng.random(4000) < 0.3, codes)
+    table = EvidenceTable((Series("a", 0.0), Series("b", 0.0)), 1, keys, counts, (), np.zeros((2, 1, 0), np.int64))
+    assert len(keys) > 128 * 2
+    spread_out = replace(table, cells=1000, moments=np.zeros((2, 1000, 0), np.int64))  # too many runs to merge
+    for one, other in zip(columns_of(by_score(table)), columns_of(by_score(spread_out)), strict=True):
+        assert np.array_equal(one, other)
+
+
+@laws
+@given(tables, st.sets(st.integers(0, ROWS - 1), min_size=1))
+def test_taken_rows_are_the_rows(table: EvidenceTable, chosen: set[int]) -> None:
+    rows = np.array(sorted(chosen))
+    part = table.take(rows)
+    for k, row in enumerate(rows.tolist()):
+        assert part.series[k] == table.series[row]
+        assert [part.row(k, c) for c in range(CELLS)] == [table.row(row, c) for c in range(CELLS)]
+
+
+@laws
+@given(tables, st.sets(st.integers(0, ROWS - 1)), st.integers(1, 30))
+def test_blocks_are_all_the_rows_in_order_and_hold_one_row_or_few_entries(
+    table: EvidenceTable, chosen: set[int], size: int
+) -> None:
+    rows = np.array(sorted(chosen), np.int64)
+    parts = blocks(table, rows, size)
+    assert [r for part in parts for r in part.tolist()] == rows.tolist()
+    assert all(len(part) == 1 or len(table.take(part[1:]).keys) < size for part in parts)
+
+
+def test_work_on_parts_comes_back_in_their_order() -> None:
+    def slow_first(k: int) -> int:
+        time.sleep(0.01 if k == 0 else 0)
+        return k * k
+
+    assert each(slow_first, range(9)) == [k * k for k in range(9)]
+    assert each(slow_first, []) == []
+
+
+def test_an_error_in_a_part_is_not_lost() -> None:
+    with pytest.raises(EvidenceError, match="NaN"):
+        each(encode, [[0.0], [float("nan")], [1.0]])

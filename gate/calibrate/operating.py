@@ -1,14 +1,11 @@
 """Operating points of all predictions at once, chosen on the calibration clips.
 
-The default rule (method A11.1): of all thresholds whose F is within `NEAR` of the best, the one nearest the middle of
-their range, in logit. With hysteresis: the incumbent's threshold stays as long as it lies in that range. F is jagged on
-few clips, so whatever lies between two near-optimal thresholds is taken to be one. The argmax itself jumps between
-retrainings; the middle does not, and loses less on new clips.
+How a threshold is chosen by point estimate is told in `gate.calibrate.choice`, how it is proven in
+`gate.calibrate.guaranteed`; here their answers become a status, and never a silent argmax (method A11).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,13 +13,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.calibrate.choice import Goals, Mask, Range, best_feasible, codes_of, logits_of, near_best
+from gate.calibrate.guaranteed import Proof, bounds_at, prove
+from gate.calibrate.maps import IDENTITY, CalibrationMap
+from gate.calibrate.objective import objective_of
 from gate.curves import Curves
-from gate.errors import ConfigError
-from gate.lattice import LARGEST_LOGIT, decode, threshold_code
-from gate.measures import divide, f_beta
+from gate.measures import divide
+from gate.table import ClipIndex, Floats, Ints
 
-Status = Literal["calibrated", "kept", "threshold_weak", "no_positives", "no_scores"]
-NEAR = 0.02
+Status = Literal[
+    "calibrated",
+    "kept",
+    "threshold_weak",
+    "unattainable",
+    "unproven",
+    "degraded",
+    "no_positives",
+    "no_scores",
+]
 #: Fewer positives than this do not place a threshold (method A11.1).
 ENOUGH_POSITIVES = 30
 
@@ -31,9 +39,20 @@ ENOUGH_POSITIVES = 30
 class OperatingPoint:
     """Where one prediction decides.
 
-    threshold: logit; a score at or above it is accepted; None when nothing could be chosen. status: how it was chosen;
-    `kept` is the incumbent's. precision, recall: at it, on the calibration clips. low, high: the lowest and highest
-    near-optimal threshold. feasible: there is a threshold and the objective is met.
+    threshold: logit; a score at or above it is accepted; None when nothing could be chosen. precision, recall: at it,
+    on the calibration clips. low, high: the lowest and highest threshold that is near-optimal, or proven. status: how
+    it was chosen:
+
+    calibrated      by the objective            kept        the incumbent's (or the released one)
+    threshold_weak  on fewer than 30 positives  unproven    the constraint holds by point estimate, without the proof
+    unattainable    no threshold meets the constraint, and none is given
+    degraded        the same, in a tier that need not be certified: by `max f1` instead
+    no_positives    nothing to find: the incumbent's    no_scores   no event has a score: the incumbent's
+
+    bound: of a constraint `at c`, the proven lower bound of the constrained quantity at the threshold (where there is
+    none, at the one that comes closest). attained: its best attainable value where the constraint cannot be met.
+    clips_needed: about how many more clips like these would prove an unproven one; None when no number would.
+    map: what made the scores that the threshold is compared with.
     """
 
     prediction: str
@@ -45,116 +64,144 @@ class OperatingPoint:
     positives: int
     low: float | None
     high: float | None
+    bound: float | None = None
+    attained: float | None = None
+    clips_needed: int | None = None
+    map: CalibrationMap = IDENTITY
 
     @property
     def feasible(self) -> bool:
-        return self.threshold is not None and self.status not in ("no_positives", "no_scores")
-
-
-def beta_of(objective: str) -> float:
-    """beta of `max f1`, `max f2` or `max fbeta(b)`. Raises ConfigError for another objective."""
-    match = re.fullmatch(r"max (?:f(\d+(?:\.\d+)?)|fbeta\((\d+(?:\.\d+)?)\))", objective)
-    beta = float(match[1] or match[2]) if match else 0.0
-    if beta <= 0:
-        raise ConfigError(
-            f"unknown objective '{objective}'", mend="this version knows 'max f1', 'max f2', 'max fbeta(0.5)'"
-        )
-    return beta
+        """There is a threshold and the objective is met; a kept threshold is held to the constraint too."""
+        chosen = self.threshold is not None and self.status in ("calibrated", "kept", "threshold_weak")
+        return chosen and objective_of(self.objective).met(self.precision, self.recall, self.bound)
 
 
 def calibrate(
     curve: Curves,
-    rows: Sequence[int],
+    index: ClipIndex,
     predictions: Sequence[str],
     objectives: Sequence[str],
     incumbent: Mapping[str, float] | None = None,
     *,
     keep: Collection[str] = (),
+    strict: Collection[str] = (),
 ) -> tuple[OperatingPoint, ...]:
-    """One operating point for each of the named predictions.
+    """One operating point for each of n predictions.
 
-    curve: over the calibration clips. rows: series of each prediction in it. incumbent: prediction -> threshold that
-    ships now, for hysteresis. keep: predictions that take it whatever it is worth here.
+    curve: one series a prediction, over the calibration clips. index: those clips. incumbent: prediction -> threshold
+    that ships now, for hysteresis. keep: predictions that take it whatever it is worth here. strict: predictions that
+    get no threshold where their constraint is unattainable; the others fall back to `max f1`.
+
+    A constraint `at c` has no hysteresis but `keep`: its proof holds for thresholds tried in an order that ignores
+    labels, and the incumbent's, chosen with labels of these very clips, is none of them.
     """
-    beta = np.ones(len(curve.total))
-    beta[list(rows)] = [beta_of(o) for o in objectives]
-    f = _f_of_bins(curve, beta)
-    best = _best(f, curve)
-    near = f >= best[curve.series] - NEAR
-    logit = np.clip(decode(curve.code), -LARGEST_LOGIT, LARGEST_LOGIT)
-    chosen, low, high = _hull_midpoint(near, logit, curve)
-    points, kept = [], frozenset(keep)
-    for row, prediction, objective in zip(rows, predictions, objectives, strict=True):
-        shipped = (incumbent or {}).get(prediction)
-        positives = int(curve.total[row])
-        status: Status = "calibrated"
-        threshold: float | None = None
-        if not positives or chosen[row] < 0:
-            status, threshold = ("no_scores" if positives else "no_positives"), shipped
-        elif shipped is not None and (prediction in kept or logit[low[row]] <= shipped <= logit[high[row]]):
-            status, threshold = "kept", shipped
-        else:
-            status = "calibrated" if positives >= ENOUGH_POSITIVES else "threshold_weak"
-            threshold = float(logit[chosen[row]])
-        tp, fp = _counts_at(curve, row, threshold)
-        points.append(
-            OperatingPoint(
-                prediction,
-                objective,
-                status,
-                threshold,
-                tp / (tp + fp) if tp + fp else None,
-                tp / positives if positives else None,
-                positives,
-                float(logit[low[row]]) if low[row] >= 0 else None,
-                float(logit[high[row]]) if high[row] >= 0 else None,
-            )
-        )
-    return tuple(points)
+    goals = Goals.of([objective_of(o) for o in objectives])
+    shipping = incumbent or {}
+    shipped = np.array([shipping.get(p, np.nan) for p in predictions], dtype=np.float64)
+    named = frozenset(keep), frozenset(strict)
+    fixed, firm = (np.array([p in names for p in predictions], dtype=bool) for names in named)
+    best = _settled(near_best(curve, goals), curve, index, goals, shipped, firm)
+
+    kept = fixed & ~np.isnan(shipped)
+    nothing = (curve.total == 0) | (np.diff(curve.starts) == 0)
+    status = np.where(kept, "kept", best.status)
+    status = np.where(nothing, np.where(curve.total == 0, "no_positives", "no_scores"), status)
+    threshold = np.where(kept | nothing, shipped, best.threshold)
+    codes = codes_of(threshold)
+    tp, fp = curve.counts_at(codes)
+    bound = np.full(len(goals.level), np.nan)
+    proofs = np.flatnonzero(goals.proven & ~nothing)
+    if proofs.size:
+        read = np.where(status == "unattainable", best.closest, codes)
+        bound[proofs] = bounds_at(curve.entries, index, goals.recall, read, goals.confidence)[proofs]
+    missed = (status == "unattainable") | (status == "degraded")
+    columns: list[Sequence[object]] = [
+        _numbers(threshold),
+        _numbers(divide(tp, tp + fp)),
+        _numbers(divide(tp, curve.total.astype(float))),
+        curve.total.tolist(),
+        _numbers(best.low),
+        _numbers(best.high),
+        _numbers(bound),
+        _numbers(np.where(missed, best.attained, np.nan)),
+        [int(k) if s == "unproven" and k >= 0 else None for k, s in zip(best.needed.tolist(), status, strict=True)],
+    ]
+    said = zip(predictions, objectives, status.tolist(), *columns, strict=True)
+    return tuple(OperatingPoint(*fields) for fields in said)  # type: ignore[arg-type]
 
 
-def threshold_codes(thresholds: Sequence[float | None]) -> NDArray[np.int64]:
+def threshold_codes(thresholds: Sequence[float | None]) -> Ints:
     """Lattice codes of thresholds, (n,); NO_THRESHOLD where there is none."""
-    return np.array([threshold_code(t) for t in thresholds], dtype=np.int64)
+    return codes_of(np.array([np.nan if t is None else t for t in thresholds], dtype=np.float64))
 
 
-def _f_of_bins(curve: Curves, beta: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = curve.total[curve.series]
-    sums = {"tp": curve.tp.astype(float), "fp": curve.fp.astype(float), "fn": (total - curve.tp).astype(float)}
-    return np.nan_to_num(divide(*f_beta(beta[curve.series])(sums)))  # type: ignore[arg-type]
+def _numbers(values: Floats) -> list[float | None]:
+    return [None if v != v else v for v in values.tolist()]
 
 
-def _best(f: NDArray[np.float64], curve: Curves) -> NDArray[np.float64]:
-    """Greatest F of each series, (S,); -inf for one without scores."""
-    best = np.full(len(curve.total), -np.inf)
-    np.maximum.at(best, curve.series, f)
-    return best
+@dataclass(frozen=True)
+class _Settled:
+    """What n objectives came to. threshold, low, high, attained: (n,), NaN for none; closest: code of `attained`."""
+
+    status: NDArray[np.str_]
+    threshold: Floats
+    low: Floats
+    high: Floats
+    attained: Floats
+    closest: Ints
+    needed: Ints
 
 
-def _hull_midpoint(
-    near: NDArray[np.bool_], logit: NDArray[np.float64], curve: Curves
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(chosen, lowest, highest) bin of each series, (S,), -1 where there is none."""
-    rows = len(curve.total)
-    bins = np.flatnonzero(near)
-    series = curve.series[bins]
-    lowest, highest = np.full(rows, -1), np.full(rows, -1)
-    lowest[series] = bins  # bins descend in score: the last written is the lowest
-    highest[series[::-1]] = bins[::-1]
-    middle = np.full(rows, np.nan)
-    middle[series] = (logit[lowest[series]] + logit[highest[series]]) / 2
-    distance = np.abs(logit[bins] - middle[series])
-    # Nearest first; of two equally near the higher, which stands first in its series.
-    order = np.lexsort((bins, distance, series))
-    chosen = np.full(rows, -1)
-    chosen[series[order][::-1]] = bins[order][::-1]
-    return chosen, lowest, highest
+def _settled(near: Range, curve: Curves, index: ClipIndex, goals: Goals, shipped: Floats, firm: Mask) -> _Settled:
+    """Choice and status of every prediction, by what the data say of its objective."""
+    low, high = logits_of(near.low), logits_of(near.high)
+    stays = (low <= shipped) & (shipped <= high)
+    status = np.where(curve.total >= ENOUGH_POSITIVES, "calibrated", "threshold_weak").astype("<U14")
+    none = np.full(len(stays), -1)
+    out = _Settled(
+        np.where(stays, "kept", status),
+        np.where(stays, shipped, logits_of(near.code)),
+        low,
+        high,
+        none * np.nan,
+        none,
+        none,
+    )
+    if not goals.constrained.any():
+        return out
+    point = best_feasible(curve, goals, shipped)
+    proof = _proof(curve, index, goals, point.range.code >= 0)
+    met, proven = point.range.code >= 0, proof.code >= 0
+    # (which predictions, status, threshold, range): what is not named here stays as the default rule has it.
+    plain = goals.constrained & ~goals.proven
+    cases = (
+        (plain & met & ~point.stays, status, logits_of(point.range.code), point.range),
+        (plain & met & point.stays, "kept", shipped, point.range),
+        (goals.proven & proven, "calibrated", logits_of(proof.code), Range(proof.code, proof.low, proof.high)),
+        (goals.proven & ~proven & met, "unproven", logits_of(point.range.code), point.range),
+        (goals.constrained & ~met & firm, "unattainable", none * np.nan, Range(none, none, none)),
+        (goals.constrained & ~met & ~firm, "degraded", out.threshold, near),
+    )
+    masks = [mask for mask, *_ in cases]
+    return _Settled(
+        np.select(masks, [np.broadcast_to(name, status.shape) for _, name, *_ in cases], out.status),
+        np.select(masks, [threshold for _, _, threshold, _ in cases], out.threshold),
+        np.select(masks, [logits_of(r.low) for *_, r in cases], low),
+        np.select(masks, [logits_of(r.high) for *_, r in cases], high),
+        point.attained,
+        point.closest,
+        proof.needed,
+    )
 
 
-def _counts_at(curve: Curves, row: int, threshold: float | None) -> tuple[int, int]:
-    """(tp, fp) of one series at a threshold; nothing is accepted without one."""
-    if threshold is None:
-        return 0, 0
-    part = curve.of(row)
-    accepted = int((curve.code[part] >= threshold_code(threshold)).sum())
-    return (int(curve.tp[part][accepted - 1]), int(curve.fp[part][accepted - 1])) if accepted else (0, 0)
+def _proof(curve: Curves, index: ClipIndex, goals: Goals, hopeful: Mask) -> Proof:
+    """`prove` for the predictions that ask for a proof; nothing for the others."""
+    rows = np.flatnonzero(goals.proven)
+    out = Proof(*(np.full(len(goals.level), -1) for _ in range(4)))
+    if rows.size:
+        found = prove(
+            curve.entries, index, rows, goals.recall[rows], goals.level[rows], goals.confidence[rows], hopeful[rows]
+        )
+        for name in ("code", "low", "high", "needed"):
+            getattr(out, name)[rows] = getattr(found, name)
+    return out

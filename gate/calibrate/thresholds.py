@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 from gate.atomic import write_text
-from gate.calibrate.operating import OperatingPoint
+from gate.calibrate.maps import IDENTITY, as_pairs, map_from
+from gate.calibrate.operating import OperatingPoint, Status
 from gate.errors import ConfigError, shown
 
 SCHEMA = "gate.thresholds/1"
+#: What a line says of its prediction, in this order, and the kind of each; what there is none of is left out.
+_KINDS: dict[str, type] = {
+    "threshold": float,
+    "objective": str,
+    "feasible": bool,
+    "status": str,
+    "precision": float,
+    "recall": float,
+    "positives": int,
+    "low": float,
+    "high": float,
+    "bound": float,
+    "attained": float,
+    "clips_needed": int,
+}
+_MAP_KEYS = ("map", "slope", "bias", "knots", "map_positives", "map_note")
+_NOUNS = {float: "number", int: "whole number", str: "text", bool: "true or false"}
 _MEND = "run `gate calibrate` on the bundle that ships, or remove the file"
 
 
@@ -37,9 +57,9 @@ def render(points: Sequence[OperatingPoint], *, suite: str, bundle: str) -> str:
         "[thresholds]",
     ]
     for point in sorted(points, key=lambda p: p.prediction):
-        pairs = [("threshold", point.threshold), ("objective", point.objective), ("feasible", point.feasible)]
-        pairs += [("status", point.status), ("precision", point.precision), ("recall", point.recall)]
-        pairs += [("positives", point.positives), ("low", point.low), ("high", point.high)]
+        pairs = [(key, getattr(point, key)) for key in _KINDS]
+        # Scores as they are need no word; a map ships with the threshold on its scale (method A13).
+        pairs += as_pairs(point.map) if point.map != IDENTITY else []
         body = ", ".join(f"{key} = {_value(value)}" for key, value in pairs if value is not None)
         lines.append(f'"{point.prediction}" = {{ {body} }}')
     return "\n".join(lines) + "\n"
@@ -48,11 +68,20 @@ def render(points: Sequence[OperatingPoint], *, suite: str, bundle: str) -> str:
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def read_thresholds(path: Path, *, suite: str, bundle: str) -> dict[str, float]:
     """prediction -> threshold of a released file. Raises ConfigError when it is of another suite or bundle."""
+    points = read_points(path, suite=suite, bundle=bundle)
+    return {p.prediction: p.threshold for p in points if p.threshold is not None}
+
+
+def read_points(path: Path, *, suite: str, bundle: str) -> tuple[OperatingPoint, ...]:
+    """Operating points of a released file, sorted; the law: `render` gives its text again.
+
+    Raises ConfigError when it is of another suite or bundle, or when a line says what no operating point is.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         if table.get("schema") != SCHEMA:
@@ -64,10 +93,32 @@ def read_thresholds(path: Path, *, suite: str, bundle: str) -> dict[str, float]:
                     where=str(path),
                     mend=_MEND,
                 )
-        found = {name: p["threshold"] for name, p in table["thresholds"].items() if "threshold" in p}
-        for name, value in found.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ConfigError(f"the threshold of {shown(name)} is no number", where=str(path), mend=_MEND)
-        return {name: float(value) for name, value in found.items()}
+        return tuple(_point(name, table["thresholds"][name]) for name in sorted(table["thresholds"]))
+    except ConfigError as error:
+        raise error if error.where else ConfigError(error.what, where=str(path), mend=_MEND) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"the thresholds cannot be read: {shown(error)}", where=str(path), mend=_MEND) from error
+
+
+def _point(prediction: str, said: Mapping[str, object]) -> OperatingPoint:
+    """One line of the file. `feasible` follows from the others, so it is checked, never taken."""
+    mapped = {key: value for key, value in said.items() if key in _MAP_KEYS}
+    said = {key: value for key, value in said.items() if key not in mapped}
+    unknown = sorted(said.keys() - _KINDS)
+    if unknown:
+        raise ConfigError(f"{shown(prediction)} has an unknown key {shown(unknown[0])}")
+    fields: dict[str, Any] = dict.fromkeys(_KINDS)
+    for key, value in said.items():
+        kind = _KINDS[key]
+        # A person may write 2 for 2.0; true is no number.
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind is float and not math.isfinite(value)):  # type: ignore[arg-type]
+            raise ConfigError(f"the {key} of {shown(prediction)} is no {_NOUNS[kind]}")
+        fields[key] = kind(value)  # type: ignore[call-arg]
+    feasible = fields.pop("feasible")
+    if fields["status"] not in get_args(Status) or fields["objective"] is None or fields["positives"] is None:
+        raise ConfigError(f"{shown(prediction)} lacks its objective, its positives or a status that there is")
+    point = OperatingPoint(prediction, **fields, map=map_from(mapped) if mapped else IDENTITY)
+    if point.feasible is not feasible:
+        raise ConfigError(f"{shown(prediction)} is said to be feasible = {feasible}, and its figures say otherwise")
+    return point

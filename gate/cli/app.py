@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gate.cli import paths
+from gate.cli import paths, planning
 from gate.cli.progress import progress_bar
 from gate.errors import GateError, UsageError
 
@@ -25,6 +26,7 @@ app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=Fals
 suite_app = typer.Typer(help="The exam: freeze it, check it, look at it.", no_args_is_help=True)
 bundle_app = typer.Typer(help="The examined: lock it, check it, look at it.", no_args_is_help=True)
 app.add_typer(suite_app, name="suite")
+planning.register(suite_app)
 app.add_typer(bundle_app, name="bundle")
 
 SuiteOption = Annotated[Path | None, typer.Option("--suite", help="Folder of the suite; the only one in suites/.")]
@@ -80,6 +82,10 @@ def compare(
     policy: PolicyOption = None,
     out: OutOption = None,
     thresholds: ThresholdsOption = None,
+    anchor: Annotated[
+        list[Path] | None, typer.Option(help="Older bundle that drift is measured from; repeatable.")
+    ] = None,
+    anchors: Annotated[Path | None, typer.Option(help="File that says which anchor is whose: anchors.toml.")] = None,
     engine: Annotated[str, typer.Option(help="local")] = "local",
     device: Annotated[str, typer.Option(help="cpu")] = "cpu",
     json: JsonOption = False,
@@ -93,11 +99,21 @@ def compare(
             raise UsageError(f"{name} {value} is not in this version", mend=f"use {name} {able}")
     exam = paths.suite_folder(suite)
     rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
-    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json))
+    if anchors is not None and not anchor:
+        raise UsageError("--anchors names releases that are not given", mend="name each with --anchor BUNDLE")
+    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json, anchor or (), anchors))
 
 
 def _compare(
-    incumbent: Path, candidate: Path, exam: Path, policy: Path, out: Path | None, thresholds: Path, json: bool
+    incumbent: Path,
+    candidate: Path,
+    exam: Path,
+    policy: Path,
+    out: Path | None,
+    thresholds: Path,
+    json: bool,
+    anchors: Sequence[Path] = (),
+    anchored: Path | None = None,
 ) -> int:
     from gate.pipeline import compare_bundles
 
@@ -106,7 +122,14 @@ def _compare(
     time = paths.now()
     with progress_bar() as progress:
         result = compare_bundles(
-            incumbent, candidate, suite=exam, policy=policy, thresholds=thresholds, progress=progress
+            incumbent,
+            candidate,
+            suite=exam,
+            policy=policy,
+            thresholds=thresholds,
+            anchors=anchors,
+            anchored=anchored,
+            progress=progress,
         )
     _render(result, folder, time, json)
     return result.decision.exit_code
@@ -117,6 +140,7 @@ def _render(result: Result, folder: Path, time: str, json: bool) -> None:
 
     from gate.atomic import write_text
     from gate.calibrate import render, thresholds_path
+    from gate.judge.anchors import render_anchors
     from gate.report import print_decision, write_reports
 
     decision = result.decision
@@ -125,6 +149,8 @@ def _render(result: Result, folder: Path, time: str, json: bool) -> None:
         who = getattr(decision, side)
         path = thresholds_path(folder / "thresholds" / side, decision.suite.name, who.name, who.version)
         write_text(path, render(points, suite=decision.suite.digest, bundle=who.digest))
+    if result.anchors:
+        write_text(folder / "anchors.toml", render_anchors(result.anchors, suite=decision.suite.digest))
     written = write_reports(
         decision,
         result.curves,

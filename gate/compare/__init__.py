@@ -1,7 +1,7 @@
 """The statistics: contributions by clip, the test, the bound."""
 
-from gate.compare.bound import clips_needed, detectable, enough_events, guard_holds, half_width, total_error
-from gate.compare.compare import Comparison, Question, Side, aggregate, compare, new_errors
+from gate.compare.bound import clips_needed, detectable, enough_events, guard_holds, half_width, leaning, total_error
+from gate.compare.compare import Comparison, Question, Side, aggregate, compare, new_errors, precision_deltas
 from gate.compare.signflip import MIN_CLIPS, FamilyTest, eligible, prove_loss, seed_of, sign_vectors
 
 __all__ = [
@@ -18,7 +18,9 @@ __all__ = [
     "enough_events",
     "guard_holds",
     "half_width",
+    "leaning",
     "new_errors",
+    "precision_deltas",
     "prove_loss",
     "seed_of",
     "sign_vectors",

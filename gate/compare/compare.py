@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.compare.effects import Effects, ScoredSide, precision_effects, ratio_effects, smooth_effects
-from gate.compare.sums import named_sums, rows_of
+from gate.compare.sums import named_sums
+from gate.curves import average_precision, curves
 from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
 from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, Floats, Ints, by_score
 
 Mask = NDArray[np.bool_]
+#: Predictions compared at once: bounds memory, changes nothing else.
+BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,10 @@ class Comparison:
 
     question, slice: (n,) positions. incumbent, candidate: (n,) in the metric's own unit, NaN where not defined.
     at_incumbent: (n,) candidate at the incumbent's threshold, NaN where no threshold is used. delta: (n,) higher is
-    better. d, weight: (n, J) contributions of the validation clips. se, df, lost: (n,) see Effects. positives,
-    frames: (n,) totals; clips: (n,) clips with positives; effective: (n,) Kish's number of such clips. fragile: (n,)
-    cells whose value hangs on a single clip, for the candidate and not for the incumbent.
+    better. d, weight: (n, J) contributions of the validation clips. se, df, lost: (n,) see Effects. third: (n,) sum of
+    the cubes of what a clip contributes beyond its share. positives, frames: (n,) totals; clips: (n,) clips with
+    positives; effective: (n,) Kish's number of such clips. fragile: (n,) cells whose value hangs on a single clip, for
+    the candidate and not for the incumbent.
     """
 
     question: Ints
@@ -56,6 +61,7 @@ class Comparison:
     weight: Floats
     se: Floats
     df: Floats
+    third: Floats
     lost: Floats
     positives: Floats
     clips: Ints
@@ -71,55 +77,87 @@ def compare(
     slices: Sequence[Slice],
     index: ClipIndex,
     decided: Mask,
+    other: ClipIndex | None = None,
 ) -> Comparison:
     """Answers of all questions on all slices.
 
-    index: validation clips of the cells. decided: (S,) series whose counts need no threshold.
+    index: validation clips of the cells. decided: (S,) series whose counts need no threshold. other: clips of the
+    candidate's cells, where it was asked on others (A/A).
     """
-    parts = list(_parts(incumbent, candidate, questions, slices, index, decided))
+    parts: list[Comparison] = []
+    for block in _blocks(questions):
+        rows = np.array(sorted({row for k in block for row in questions[k].series}), dtype=np.int64)
+        a = _part(incumbent, rows, index, incumbent.codes, decided)
+        b = _part(candidate, rows, other or index, incumbent.codes, decided)
+        parts += _parts(a, b, questions, block, rows, slices, decided)
     if not parts:
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
         whole = np.zeros(0, np.int64)
         return Comparison(
-            whole, whole, none, none, none, none, many, many, none, none, none, none, whole, none, none, whole > 0
+            whole, whole, none, none, none, none, many, many, none, none, none, none, none, whole, none, none, whole > 0
         )
     return Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
 
 
+def _blocks(questions: Sequence[Question]) -> Iterator[list[int]]:
+    """Positions of the questions, `BLOCK` predictions at a time."""
+    order = sorted(range(len(questions)), key=lambda k: questions[k].prediction)
+    for _, block in groupby(order, key=lambda k: questions[k].prediction // BLOCK):
+        yield list(block)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some series of one bundle: sums at its own thresholds, sums at the incumbent's, and scores in curve order."""
+
+    sums: Mapping[str, Floats]
+    same: Mapping[str, Floats]
+    scored: ScoredSide
+    codes: Ints
+    index: ClipIndex
+
+
+def _part(side: Side, rows: Ints, index: ClipIndex, shipped: Ints, decided: Mask) -> _Part:
+    table = side.table.take(rows)
+    entries = by_score(table)
+    sums = named_sums(table, entries, side.codes[rows], decided[rows])
+    kept = np.array_equal(side.codes[rows], shipped[rows])
+    same = sums if kept else named_sums(table, entries, shipped[rows], decided[rows])
+    return _Part(sums, same, ScoredSide(entries, index.clip, index.clips), side.codes[rows], index)
+
+
 def _parts(
-    incumbent: Side,
-    candidate: Side,
+    a: _Part,
+    b: _Part,
     questions: Sequence[Question],
+    block: Sequence[int],
+    rows: Ints,
     slices: Sequence[Slice],
-    index: ClipIndex,
     decided: Mask,
 ) -> Iterator[Comparison]:
-    cells = incumbent.table.cells
-    entries_a, entries_b = by_score(incumbent.table), by_score(candidate.table)
-    sums_a = named_sums(incumbent.table, entries_a, incumbent.codes, decided)
-    sums_b = named_sums(candidate.table, entries_b, candidate.codes, decided)
-    sums_same = named_sums(candidate.table, entries_b, incumbent.codes, decided)
-    scored_a, scored_b = (ScoredSide(e, index.clip, index.clips) for e in (entries_a, entries_b))
-    for name, levels in sorted({(q.metric, len(q.series)) for q in questions}):
-        chosen = [k for k, q in enumerate(questions) if q.metric == name and len(q.series) == levels]
-        groups = np.array([questions[k].series for k in chosen], dtype=np.int64)
-        rows = groups[:, 0]
+    for name, levels in sorted({(questions[k].metric, len(questions[k].series)) for k in block}):
+        chosen = [k for k in block if questions[k].metric == name and len(questions[k].series) == levels]
+        groups = np.searchsorted(rows, np.array([questions[k].series for k in chosen], dtype=np.int64))
+        first = groups[:, 0]
+        own = decided[rows[first]]
         what = metric(name)
+        usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
         for number, part in enumerate(slices):
-            a, b, same = (
-                {n: index.sum(v, part.cells) for n, v in rows_of(s, rows).items()} for s in (sums_a, sums_b, sums_same)
-            )
+            sums_a, sums_b = (_by_clip(p, p.sums, first, part, what) for p in (a, b))
+            same = _by_clip(b, b.same, first, part, what) if what.at_threshold else sums_b
             if what.kind == "curve":
-                inside = part.cells & (index.clip >= 0)
-                effects = precision_effects(scored_a, scored_b, inside, groups, name == "coco_ap")
+                effects = precision_effects(a.scored, b.scored, part.cells, groups, name == "coco_ap")
             else:
-                effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, a, b)
-            usable_a = decided[rows] | (incumbent.codes[rows] != NO_THRESHOLD) | (not what.at_threshold)
-            usable_b = decided[rows] | (candidate.codes[rows] != NO_THRESHOLD) | (not what.at_threshold)
-            thresholded = what.at_threshold & ~decided[rows]
-            yield _cells(what, effects, a, b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
-    assert cells == candidate.table.cells
+                effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
+            thresholded = what.at_threshold & ~own
+            yield _cells(what, effects, sums_a, sums_b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
+
+
+def _by_clip(side: _Part, sums: Mapping[str, Floats], rows: Ints, part: Slice, what: Metric) -> dict[str, Floats]:
+    """Sums that a cell of this metric is made of, name -> (m, J)."""
+    read = what.needs | {"tp", "fn", "events", "frames", what.squares}
+    return {n: side.index.sum(v[rows], part.cells) for n, v in sums.items() if n in read}
 
 
 def _cells(
@@ -155,6 +193,7 @@ def _cells(
         weight=np.nan_to_num(effects.weight),
         se=np.where(both, effects.se, np.nan),
         df=effects.df,
+        third=_third(np.nan_to_num(effects.d), effects.delta, effects.weight),
         lost=effects.lost,
         positives=support.sum(axis=1),
         clips=(support > 0).sum(axis=1),
@@ -164,11 +203,29 @@ def _cells(
     )
 
 
+def _third(d: Floats, delta: Floats, weight: Floats) -> Floats:
+    """Sum over clips of the cubed contributions less their share of the difference, (m,)."""
+    return ((d - delta[:, None] * np.nan_to_num(weight)) ** 3).sum(axis=1)
+
+
 def _hangs_on_one_clip(what: Metric, sums: Mapping[str, Floats]) -> Mask:
     """(m,): is there a clip without which the metric is not defined?"""
     assert what.ratio is not None
     denominator = np.asarray(what.ratio(sums)[1], float)
     return np.asarray(((denominator > 0) & (denominator == denominator.sum(axis=1, keepdims=True))).any(axis=1))
+
+
+def precision_deltas(incumbent: Side, candidate: Side, rows: Ints, cells: Mask) -> Floats:
+    """Average precision of the candidate minus the incumbent's, (n,): what no choice of thresholds can hide.
+
+    rows: series, ascending. NaN without positives.
+    """
+    delta = np.zeros(len(rows))
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
+        a, b = (average_precision(curves(by_score(s.table.take(part)), cells)) for s in (incumbent, candidate))
+        delta[start : start + BLOCK] = b - a
+    return delta
 
 
 def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decided: Mask, tolerance: Floats) -> Mask:
@@ -215,6 +272,7 @@ def aggregate(comparison: Comparison, members: Sequence[Ints]) -> Comparison:
         weight=weight,
         se=se,
         df=df,
+        third=_third(d, delta, weight),
         lost=mean(comparison.lost) / np.sqrt([max(len(rows), 1) for rows in members]),
         positives=np.array([comparison.positives[rows].sum() for rows in members]),
         clips=present,

@@ -158,9 +158,10 @@ def precision_effects(a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints, c
     d = mean(side_b.clip_values) - mean(side_a.clip_values) + delta[:, None] * weight
     k = (mean(side_a.events) + mean(side_b.events) > 0).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Infinitesimal jackknife: delta_(-j) - delta is -k/(k-1) d_j to first order.
-        centred = d - delta[:, None] * weight
-        se = np.where(k > 1, np.sqrt(k / (k - 1) * (centred**2).sum(axis=1)), np.nan)
+        # Without clip j the positives are (1 - w_j) of all, so delta_(-j) - delta is -centred_j / (1 - w_j) to first
+        # order; nothing can be said where one clip holds them all.
+        centred = np.where(weight < 1, (d - delta[:, None] * weight) / (1 - weight), np.nan)
+        se = np.where(k > 1, np.sqrt((k - 1) / k * (centred**2).sum(axis=1)), np.nan)
     return Effects(value_a, value_b, delta, d, weight, se, _satterthwaite(weight), lost)
 
 

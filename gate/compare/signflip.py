@@ -22,6 +22,9 @@ from gate.table import Floats, Ints
 #: Up to here every sign vector is enumerated, and p-values are exact.
 ENUMERATED_CLIPS = 12
 MIN_CLIPS = 10
+#: So many clips, by Kish's count of |d|, must carry a difference: of fewer, all may lean to one side by chance more
+#: often than a share of alpha (2^-6 < 0.02), and what the rest adds to the sum would then look like proof.
+MIN_EFFECTIVE = 6
 #: Cells of one matrix product: bounds memory, changes nothing else.
 BLOCK = 128
 #: Of float64 sums, relative to the greatest contribution.
@@ -63,10 +66,18 @@ def sign_vectors(clips: int, resamples: int, seed: int) -> NDArray[np.int8]:
 
 
 def eligible(d: Floats, positive_clips: Ints) -> NDArray[np.bool_]:
-    """Cells that may be tested: enough clips that differ, and enough with positives. A function of |d| only."""
+    """Cells that may be tested: enough clips that differ, and enough with positives. A function of |d| only.
+
+    A clip that dwarfs the others gives each of them a small contribution of one common sign, through the totals that it
+    moves, so clips are also counted by their weight: (sum |d|)² / sum d².
+    """
+    size = np.abs(d)
     # A clip that both answer alike may keep the rounding of sums that cancel; that is no difference.
-    noise = _ROUNDING * np.abs(d).max(axis=1, initial=0.0, keepdims=True)
-    return ((np.abs(d) > noise).sum(axis=1) >= MIN_CLIPS) & (positive_clips >= MIN_CLIPS)
+    noise = _ROUNDING * size.max(axis=1, initial=0.0, keepdims=True)
+    squares = (size**2).sum(axis=1)
+    effective = np.divide(size.sum(axis=1) ** 2, squares, out=np.zeros(len(d)), where=squares > 0)
+    enough = ((size > noise).sum(axis=1) >= MIN_CLIPS) & (positive_clips >= MIN_CLIPS)
+    return enough & (effective >= MIN_EFFECTIVE)
 
 
 def prove_loss(
@@ -102,8 +113,11 @@ def _one(clips: int) -> float:
 
 
 def _tie(clips: int) -> float:
-    """Sums that differ by no more than their rounding are equal; a tie counts against the proof."""
-    return float(np.ceil(np.sqrt(clips)))
+    """Sums that differ by no more than their rounding are equal; a tie counts against the proof.
+
+    Two equal sums differ by at most `clips` roundings, and by more than five times their root practically never.
+    """
+    return float(min(clips, np.ceil(5 * np.sqrt(clips))))
 
 
 def _studentised(d: Floats, weight: Floats, effect: Floats, rows: Ints) -> tuple[NDArray[np.float32], Floats]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +62,3 @@ def named_sums(
         else:
             sums[name] = given
     return sums
-
-
-def rows_of(sums: Mapping[str, Floats], rows: Ints) -> dict[str, Floats]:
-    return {name: values[rows] for name, values in sums.items()}

@@ -14,7 +14,7 @@ from gate.judge.decision import (
     Reason,
 )
 from gate.judge.judging import judge
-from gate.judge.policy import Policy, Rule, assign, read_policy, tier_of
+from gate.judge.policy import Policy, Rule, assign, read_policy, refuse_too_few, tier_of
 
 __all__ = [
     "EXIT_CODES",
@@ -33,5 +33,6 @@ __all__ = [
     "decide",
     "judge",
     "read_policy",
+    "refuse_too_few",
     "tier_of",
 ]

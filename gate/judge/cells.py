@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class Facts:
 
     broken, broken_before: prediction -> why, of candidate and incumbent. identical: predictions
     proven unreachable by the change. points_*: prediction -> operating point. must_pass: predictions with new errors
-    on a zero-tolerance clip.
+    on a zero-tolerance clip. threshold_free: prediction -> difference of average precision. counted: what the
+    independent unit is called.
     """
 
     broken: Mapping[str, str]
@@ -38,26 +39,42 @@ class Facts:
     points_incumbent: Mapping[str, OperatingPoint]
     points_candidate: Mapping[str, OperatingPoint]
     must_pass: Collection[str]
+    threshold_free: Mapping[str, float] = field(default_factory=dict)
+    counted: str = "clip"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Arrays of one set of cells against one reference, (n,): the test, and the one-sided bounds of the
+    difference, higher is better.
+    """
+
+    comparison: Comparison
+    p: Floats
+    p_raw: Floats
+    p_gain: Floats
+    statistic: Floats
+    critical_value: Floats
+    provable: Mask
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True)
 class Judged:
     """Arrays of one set of cells, (n,): what the statistics say, before anything is put into words.
 
-    identical: cells that the change cannot reach. certified: proven non-inferior. half: half-width of the bound.
+    comparison: with the incumbent; seen: its statistics. since: the same against the anchors, where there are any.
+    identical: cells that the change cannot reach. certified: proven non-inferior. alpha: of each cell's family.
     """
 
     comparison: Comparison
     confidence: float
     margin: Floats
     effect: Floats
-    p: Floats
-    p_raw: Floats
-    p_gain: Floats
-    critical_value: Floats
+    seen: Reference
+    since: Reference | None
     alpha: Floats
-    provable: Mask
-    half: Floats
     certified: Mask
     identical: Mask
 
@@ -86,15 +103,17 @@ def cell_of(
         verdict=verdict,
         reason=reason,
         suspect=suspect,
+        acknowledge=suspect or (verdict == "not-measurable" and rule.tier == "supporting" and where == "all"),
         clips_needed=needed,
         threshold_incumbent=thresholds[0],
         threshold_candidate=thresholds[1],
+        delta_threshold_free=facts.threshold_free.get(prediction) if at_threshold and where == "all" else None,
         impact="identical" if j.identical[i] else "reached",
         **numbers,
     )
 
 
-def group_cell_of(j: Judged, i: int, group: str, name: str, unit: str, size: int) -> Cell:
+def group_cell_of(j: Judged, i: int, group: str, name: str, unit: str, size: int, facts: Facts) -> Cell:
     """Cell `i` of a declared group of `size` members."""
     verdict = _verdict(j, i, "supporting")
     needed = _needed(j, i, guarded=False) if verdict == "undecided" else None
@@ -107,7 +126,7 @@ def group_cell_of(j: Judged, i: int, group: str, name: str, unit: str, size: int
         slice="all",
         tier="supporting",
         verdict=verdict,
-        reason=f"mean of {size} members: {_reason(j, i, verdict, name, unit, needed)}",
+        reason=f"mean of {size} members: {_reason(j, i, verdict, name, unit, needed, facts)}",
         suspect=False,
         clips_needed=needed,
         threshold_incumbent=None,
@@ -133,8 +152,8 @@ def _judged(
     needed, suspect = None, False
     if verdict == "undecided":
         needed = _needed(j, i, guarded=rule.tier == "critical" and whole)
-        suspect = rule.tier == "supporting" and whole and bool(c.delta[i] <= -j.margin[i] or j.p_raw[i] <= SUSPECT)
-    return verdict, _reason(j, i, verdict, name, unit, needed), needed, suspect
+        suspect = rule.tier == "supporting" and whole and bool(c.delta[i] <= -j.margin[i] or j.seen.p_raw[i] <= SUSPECT)
+    return verdict, _reason(j, i, verdict, name, unit, needed, facts), needed, suspect
 
 
 def _numbers(j: Judged, i: int, name: str, head_unit: str, verdict: Verdict) -> dict[str, Any]:
@@ -143,7 +162,8 @@ def _numbers(j: Judged, i: int, name: str, head_unit: str, verdict: Verdict) -> 
     shown = verdict not in ("broken", "not-measurable")
     sign = -1.0 if what.lower_is_better else 1.0
     delta = _number(sign * c.delta[i]) if shown else None
-    half = _number(j.half[i]) if shown else None
+    low, high = (_number(sign * x) if shown else None for x in (j.seen.low[i], j.seen.high[i]))
+    since = j.since if shown else None
     return {
         "metric": name,
         "unit": unit_of(name, head_unit),
@@ -156,11 +176,15 @@ def _numbers(j: Judged, i: int, name: str, head_unit: str, verdict: Verdict) -> 
         "candidate": _number(c.candidate[i]) if shown else None,
         "delta": delta,
         "delta_worse": None if delta is None else sign * delta + 0.0,
-        "ci_low": None if delta is None or half is None else delta - half,
-        "ci_high": None if delta is None or half is None else delta + half,
-        "p_adjusted": _number(j.p[i]),
+        "ci_low": None if delta is None else low if sign > 0 else high,
+        "ci_high": None if delta is None else high if sign > 0 else low,
+        "p_adjusted": _number(j.seen.p[i]),
         "mdr": _mdr(j, i) if shown else None,
-        "provable": bool(j.provable[i]),
+        "provable": bool(j.seen.provable[i]),
+        "anchor": None if since is None else _number(since.comparison.incumbent[i]),
+        "delta_anchor": None if since is None else _number(sign * since.comparison.delta[i]),
+        "p_anchor": None if since is None else _number(since.p[i]),
+        "gained_since_anchor": since is not None and bool(since.p_gain[i] <= j.alpha[i]),
         "delta_at_incumbent_threshold": _number(c.at_incumbent[i] - c.incumbent[i]) if shown else None,
     }
 
@@ -181,25 +205,40 @@ def _unmeasured(j: Judged, i: int, prediction: str, name: str, facts: Facts, whe
     if j.identical[i]:
         return ""  # proven the same, however few clips there are
     if c.clips[i] < MIN_CLIPS:
-        return f"{support} in only {c.clips[i]} clips {where}; {MIN_CLIPS} are needed"
+        return f"{support} in only {c.clips[i]} {facts.counted}s {where}; {MIN_CLIPS} are needed"
     for who, value in (("incumbent", c.incumbent[i]), ("candidate", c.candidate[i])):
         if not np.isfinite(value):
             return f"{spelled(name)} of the {who} is not defined {where}: it accepts nothing"
     if not np.isfinite(c.se[i]):
         whose = "the candidate's" if c.fragile[i] else "the"
-        return f"no error can be given {where}: a single clip decides {whose} value"
+        return f"no error can be given {where}: a single {facts.counted} decides {whose} value"
     return ""
 
 
 def _verdict(j: Judged, i: int, tier: Tier) -> Verdict:
     if j.identical[i]:
         return "non-inferior"
-    if j.p[i] <= j.alpha[i]:
+    if _worse(j, i) is not None:
         return "regressed"
     if j.certified[i]:
-        return "improved" if j.p_gain[i] <= j.alpha[i] else "non-inferior"
+        return "improved" if j.seen.p_gain[i] <= j.alpha[i] else "non-inferior"
     # A critical cell must be certified whatever gain is seen; elsewhere a proven gain may stand without the floor.
-    return "improved" if j.p_gain[i] <= j.alpha[i] and tier != "critical" else "undecided"
+    return "improved" if j.seen.p_gain[i] <= j.alpha[i] and tier != "critical" else "undecided"
+
+
+def _worse(j: Judged, i: int) -> Reference | None:
+    """The reference that the cell is proven worse than: the incumbent, else its anchor."""
+    for reference in (j.seen, j.since):
+        if reference is not None and reference.p[i] <= j.alpha[i]:
+            return reference
+    return None
+
+
+def _open(j: Judged, i: int) -> Reference:
+    """The reference that stands in the way of a cell that is undecided: the incumbent, unless only the anchor does."""
+    if j.since is not None and j.seen.low[i] > -j.margin[i] >= j.since.low[i]:
+        return j.since
+    return j.seen
 
 
 def unit_of(name: str, head_unit: str) -> str:
@@ -211,11 +250,11 @@ def unit_of(name: str, head_unit: str) -> str:
 
 
 def _mdr(j: Judged, i: int) -> float | None:
-    if not np.isfinite(j.critical_value[i]):
+    if not np.isfinite(j.seen.critical_value[i]):
         return None
     c = j.comparison
     row = slice(i, i + 1)
-    return _number(detectable(j.effect[row], float(j.critical_value[i]), c.se[row], c.lost[row])[0])
+    return _number(detectable(j.effect[row], j.seen.critical_value[row], c.se[row], c.lost[row], c.effective[row])[0])
 
 
 def _number(value: float | np.floating) -> float | None:
@@ -224,14 +263,15 @@ def _number(value: float | np.floating) -> float | None:
 
 
 def _needed(j: Judged, i: int, *, guarded: bool) -> int | None:
-    c = j.comparison
+    reference = _open(j, i) if guarded else j.seen
+    c = reference.comparison
     return clips_needed(
         delta=float(c.delta[i]),
         error=float(total_error(c.se[i], c.lost[i])),
         lost=float(c.lost[i]),
         margin=float(j.margin[i]),
         effect=float(j.effect[i]),
-        critical=float(j.critical_value[i]),
+        critical=float(reference.critical_value[i]),
         confidence=j.confidence,
         clips=int(c.clips[i]),
         guarded=float(abs(c.incumbent[i])) if guarded else None,
@@ -239,25 +279,27 @@ def _needed(j: Judged, i: int, *, guarded: bool) -> int | None:
     )
 
 
-def _reason(j: Judged, i: int, verdict: Verdict, name: str, head_unit: str, needed: int | None) -> str:
+def _reason(j: Judged, i: int, verdict: Verdict, name: str, head_unit: str, needed: int | None, facts: Facts) -> str:
     if j.identical[i]:
         return "identical by construction: the change cannot reach it"
-    c, unit = j.comparison, unit_of(name, head_unit)
+    reference = _worse(j, i) or (_open(j, i) if verdict == "undecided" else j.seen)
+    c, unit = reference.comparison, unit_of(name, head_unit)
+    since = "" if reference is j.seen else " since its anchor"
     what, size = spelled(name), amount(abs(c.delta[i]), unit, metric(name).unitless)
-    clips = f"{int(c.clips[i])} clips"
+    clips = f"{int(c.clips[i])} {facts.counted}s"
     match verdict:
         case "regressed":
-            return f"lost {size} of {what} on {clips}, adjusted p {p_text(j.p[i])}"
+            return f"lost {size} of {what}{since} on {clips}, adjusted p {p_text(reference.p[i])}"
         case "improved":
-            return f"gained {size} of {what} on {clips}, adjusted p {p_text(j.p_gain[i])}"
+            return f"gained {size} of {what} on {clips}, adjusted p {p_text(j.seen.p_gain[i])}"
         case "non-inferior":
-            worst = amount(max(j.half[i] - c.delta[i], 0.0), unit, metric(name).unitless)
+            worst = amount(max(-j.seen.low[i], 0.0), unit, metric(name).unitless)
             return f"at most {worst} of {what} lost, margin {amount(j.margin[i], unit, metric(name).unitless)}"
         case _:
             support = "positives" if metric(name).support == "positives" else "frames with a truth"
-            more = "no number of clips like these decides it"
+            more = f"no number of {facts.counted}s like these decides it"
             if needed:
-                more = f"needs about {needed:,} more clips with {support}"
+                more = f"needs about {needed:,} more {facts.counted}s with {support}"
             moved = "lost" if c.delta[i] < 0 else "gained"
             seen = f"{moved} {size} of {what}" if c.delta[i] else f"no difference in {what}"
-            return f"undecided: {more} ({seen} on {clips}, not proven either way)"
+            return f"undecided: {more} ({seen}{since} on {clips}, not proven either way)"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gate.calibrate import OperatingPoint, objective_of
 from gate.judge.decision import Cell, Outcome, Reason, Tier
 from gate.judge.sentences import spelled
 
 #: Reasons that block, and reasons that leave it open. All others are told, and change nothing.
 BLOCKING = ("broken", "missing-head", "regressed", "must-pass", "regressed-slice", "regressed-group")
-BLOCKING += ("lost-measurability", "uncovered")
-OPEN = ("undecided-critical", "not-measurable-critical", "nothing-measured")
+BLOCKING += ("lost-measurability", "unattainable", "uncovered")
+OPEN = ("undecided-critical", "unproven-critical", "not-measurable-critical", "nothing-measured")
 NAMED = 3
 
 
@@ -21,16 +22,24 @@ def decide(
     uncovered: Mapping[str, Tier],
     must_pass: Sequence[str],
     identical_uncovered: Sequence[str],
+    points: Mapping[str, OperatingPoint] | None = None,
+    unknown: Sequence[str] = (),
 ) -> tuple[Outcome, tuple[Reason, ...]]:
     """The decision and why.
 
     missing: predictions that the candidate lacks. uncovered: head that nobody judges -> tier by the policy's rules.
     must_pass: predictions with new errors on a zero-tolerance clip. identical_uncovered: those of them that the
-    change cannot reach, which are told and do not block.
+    change cannot reach, which are told and do not block. points: operating points of the candidate.
+    unknown: predictions that their anchor lacks or broke.
     """
     gated = [c for c in cells if c.tier != "advisory"]
-    reasons = [*_blocking(gated, missing, must_pass), *_uncovered(uncovered, identical_uncovered)]
-    reasons += _open(gated)
+    infeasible = _infeasible(gated, points or {})
+    reasons = [*_blocking(gated, missing, must_pass), *infeasible["unattainable"]]
+    reasons += [
+        *_uncovered(uncovered, identical_uncovered),
+        *_open(gated, points or {}),
+        *infeasible["unproven-critical"],
+    ]
     if not any(r.code in BLOCKING + OPEN for r in reasons):
         reasons += _nothing_measured(gated)
     if any(r.code in BLOCKING for r in reasons):
@@ -40,7 +49,7 @@ def decide(
     else:
         outcome = "GO"
         reasons.insert(0, _nothing_found(cells))
-    return outcome, (*reasons, *_told(cells, gated))
+    return outcome, (*reasons, *infeasible["infeasible"], *_told(cells, gated), *_adrift(unknown))
 
 
 def _blocking(gated: Sequence[Cell], missing: Sequence[str], must_pass: Sequence[str]) -> Iterator[Reason]:
@@ -98,7 +107,44 @@ def _uncovered(uncovered: Mapping[str, Tier], identical: Sequence[str]) -> Itera
         yield _reason("uncovered-advisory", told, "{count} {verb} not judged by the suite: {names}", noun="head")
 
 
-def _open(gated: Sequence[Cell]) -> Iterator[Reason]:
+def _infeasible(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> dict[str, list[Reason]]:
+    """Objectives with a constraint that the candidate does not keep: code -> reasons (method A11.3)."""
+    tiers = {c.prediction: c.tier for c in gated if c.impact == "reached"}
+    found: dict[str, list[str]] = {"unattainable": [], "unproven-critical": [], "infeasible": []}
+    for prediction, tier in tiers.items():
+        point = points.get(prediction)
+        if point is None or point.feasible or not objective_of(point.objective).constrained:
+            continue
+        if point.status in ("no_positives", "no_scores"):
+            continue  # told as not measurable
+        critical = "unattainable" if point.status == "unattainable" else "unproven-critical"
+        found[critical if tier == "critical" else "infeasible"].append(prediction)
+    text = {
+        "unattainable": "{count} {verb} without a threshold that meets the objective: {names}",
+        "unproven-critical": "{count} {verb} not proven to meet the objective: {names}",
+        "infeasible": "{count} {verb} not proven to meet the objective, to be acknowledged: {names}",
+    }
+    return {
+        code: [_reason(code, names, f"{text[code]}; {names[0]}: {_shortfall(points[names[0]])}")] if names else []
+        for code, names in found.items()
+    }
+
+
+def _shortfall(point: OperatingPoint) -> str:
+    """How an operating point misses its constraint, in numbers."""
+    goal = objective_of(point.objective)
+    held, what = (point.precision, "precision") if goal.kind == "recall" else (point.recall, "recall")
+    if point.attained is not None:
+        told = f"at best {what} {point.attained:.3f}"
+    elif point.bound is not None and held is not None:
+        told = f"{what} {held:.3f}, proven only to be at least {point.bound:.3f}"
+    else:
+        told = f"{what} {held:.3f}" if held is not None else f"no {what}"
+    more = f"; about {point.clips_needed:,} more calibration clips would prove it" if point.clips_needed else ""
+    return f"{told}, wanted {goal.level:g}{more}"
+
+
+def _open(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> Iterator[Reason]:
     critical = [c for c in gated if c.tier == "critical" and c.slice == "all"]
     undecided = [c for c in critical if c.verdict == "undecided"]
     if undecided:
@@ -109,7 +155,8 @@ def _open(gated: Sequence[Cell]) -> Iterator[Reason]:
         worst = max(undecided, key=lambda c: c.clips_needed or 0)
         text = "{count} {verb} not proven non-inferior: {names}" + f" ({spelled(worst.metric)} of {worst.prediction})"
         yield _reason("undecided-critical", _names(undecided), text + more, noun="critical prediction")
-    unmeasured = [c for c in critical if c.verdict == "not-measurable"]
+    hopeless = {p for p, point in points.items() if point.status == "unattainable"}
+    unmeasured = [c for c in critical if c.verdict == "not-measurable" and c.prediction not in hopeless]
     if unmeasured:
         text = "{count} cannot be measured: {names}" + f"; {unmeasured[0].prediction}: {unmeasured[0].reason}"
         yield _reason("not-measurable-critical", _names(unmeasured), text, noun="critical prediction")
@@ -149,6 +196,12 @@ def _told(cells: Sequence[Cell], gated: Sequence[Cell]) -> Iterator[Reason]:
     improved = _names(c for c in cells if c.verdict == "improved" and c.slice == "all")
     if improved:
         yield _reason("improved", improved, "{count} {verb} proven better: {names}")
+
+
+def _adrift(unknown: Sequence[str]) -> Iterator[Reason]:
+    if unknown:
+        text = "{count} {verb} unknown to the anchor, and the incumbent takes its place: {names}"
+        yield _reason("no-anchor", unknown, text)
 
 
 def _names(cells: Sequence[Cell] | Iterator[Cell]) -> list[str]:

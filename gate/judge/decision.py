@@ -31,7 +31,10 @@ class Cell:
     unit; delta_worse is delta with its sign turned so that negative is always worse. None: not measured, see reason.
     ci_low and ci_high are the two one-sided bounds at the policy's confidence, for delta. A group aggregate has its
     group's name as prediction, `group:NAME`, and no network. provable: the suite could prove a loss here at all.
-    suspect: not proven, but listed for acknowledgement. clips_needed: further clips with positives that would decide.
+    suspect: not proven, but looks worse. acknowledge: does not block, but somebody must have seen it. clips_needed:
+    further clips with positives that would decide. anchor, delta_anchor, p_anchor: the same against the prediction's
+    anchor, where there is one; gained_since_anchor: proven better than it. delta_threshold_free: difference of average
+    precision, for a metric at a threshold on the whole suite.
     """
 
     prediction: str
@@ -66,6 +69,51 @@ class Cell:
     delta_at_incumbent_threshold: float | None
     impact: Impact
     waiver: str | None = None
+    acknowledge: bool = False
+    delta_threshold_free: float | None = None
+    anchor: float | None = None
+    delta_anchor: float | None = None
+    p_anchor: float | None = None
+    gained_since_anchor: bool = False
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """One bin of a reliability diagram: mean probability, share of positives, events, clip-robust standard error."""
+
+    predicted: float
+    observed: float
+    events: float
+    se: float | None
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """Scores of one bundle read as probabilities, see `gate.calibrate.reliability`; None where not measurable.
+
+    observed, expected: positives and the sum of probabilities; ratio: observed / expected; z: clip-robust. rms:
+    calibration error beyond noise, negative when below it; ece: plug-in, only for comparability.
+    """
+
+    events: int
+    observed: int
+    expected: float
+    ratio: float | None
+    z: float | None
+    rms: float | None
+    ece: float | None
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class Probability:
+    """One prediction. brier, log_loss: change from incumbent to candidate, lower is better, and its two bounds."""
+
+    prediction: str
+    incumbent: Probabilities
+    candidate: Probabilities
+    brier: tuple[float, float, float] | None
+    log_loss: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +146,8 @@ class Decision:
     """The whole result. reasons: those that decided come first. predictions: how many the suite judges.
 
     uncovered: heads of the candidate that the suite does not judge. runtime: (name, value) facts of the machine.
+    probabilities: what scores are worth as probabilities, told and never gated. anchors: releases that drift is
+    measured from. counted: what the independent unit is called.
     """
 
     decision: Outcome
@@ -112,6 +162,9 @@ class Decision:
     contracts: tuple[ContractResult, ...]
     uncovered: tuple[str, ...] = ()
     predictions: int = 0
+    probabilities: tuple[Probability, ...] = ()
+    anchors: tuple[Identity, ...] = ()
+    counted: str = "clip"
 
     @property
     def exit_code(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +17,44 @@ from gate.compare import (
     enough_events,
     guard_holds,
     half_width,
+    leaning,
     prove_loss,
 )
 from gate.heads import Head
-from gate.judge.cells import Facts, Judged, cell_of, group_cell_of
+from gate.judge.cells import Facts, Judged, Reference, cell_of, group_cell_of
 from gate.judge.decision import Cell, Tier
 from gate.judge.policy import Policy, Rule, members
 from gate.measures import metric
-from gate.table import Floats
+from gate.table import Floats, Ints
 
 Mask = NDArray[np.bool_]
 FAMILIES = ("critical", "supporting", "slices", "groups")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the policy asks of the cells of a comparison, (n,) each.
+
+    prediction, metric: names. rule: of the prediction. margin, effect: in the metric's unit. family: of tests, "none"
+    for an advisory one. guarded: critical, on the whole suite.
+    """
+
+    prediction: tuple[str, ...]
+    metric: tuple[str, ...]
+    rule: tuple[Rule, ...]
+    margin: Floats
+    effect: Floats
+    family: NDArray[np.str_]
+    guarded: Mask
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Declared groups, one entry a group and metric: (group, metric, unit); rows: its cells; judged: their mean."""
+
+    names: tuple[tuple[str, str, str], ...]
+    rows: tuple[Ints, ...]
+    judged: Judged
 
 
 def judge(
@@ -38,37 +66,79 @@ def judge(
     slices: Sequence[str],
     facts: Facts,
     signs: NDArray[np.int8],
+    drift: Comparison | None = None,
 ) -> tuple[Cell, ...]:
-    """All cells: predictions in suite order, metrics in policy order, slices in suite order, then groups."""
+    """All cells: predictions in suite order, metrics in policy order, slices in suite order, then groups.
+
+    drift: the same cells against the anchors; each reference then spends half of alpha (method A9).
+    """
+    asked = asked_of(comparison, questions, heads, rules, policy)
+    judged, groups = statistics_of(comparison, asked, heads, policy, facts, signs, drift)
     owner = {p: (head, k) for head in heads for p, k in zip(head.predictions, head.judged, strict=True)}
-    predictions = list(owner)
-    of_cell = [predictions[questions[q].prediction] for q in comparison.question]
-    rule_of = [rules[p] for p in of_cell]
-    margin = np.array(
-        [r.margins[r.metrics.index(questions[q].metric)] for r, q in zip(rule_of, comparison.question, strict=True)]
-    )
-    effect = np.array([policy.effect(questions[q].metric, m) for q, m in zip(comparison.question, margin, strict=True)])
-    asked = [questions[q].metric for q in comparison.question]
-    identical = np.array([_unchanged(p, name, facts) for p, name in zip(of_cell, asked, strict=True)], dtype=bool)
-    sound = np.array([p not in facts.broken and p not in facts.broken_before for p in of_cell], dtype=bool)
-    measured = sound & np.isfinite(comparison.delta) & np.isfinite(comparison.se)
-    guarded = np.array([r.tier == "critical" for r in rule_of], dtype=bool) & (comparison.slice == 0)
-    family = [_family(r.tier, s) for r, s in zip(rule_of, comparison.slice, strict=True)]
-    judged = _statistics(comparison, margin, effect, measured, identical, guarded, np.array(family), policy, signs)
     cells = [
-        cell_of(judged, i, p, *owner[p], asked[i], rule_of[i], slices[int(comparison.slice[i])], facts)
-        for i, p in enumerate(of_cell)
+        cell_of(judged, i, p, *owner[p], asked.metric[i], asked.rule[i], slices[int(comparison.slice[i])], facts)
+        for i, p in enumerate(asked.prediction)
     ]
-    position = {p: k for k, p in enumerate(predictions)}
+    position = {p: k for k, p in enumerate(owner)}
     order = sorted(
         range(len(cells)),
-        key=lambda i: (position[of_cell[i]], rule_of[i].metrics.index(cells[i].metric), comparison.slice[i]),
+        key=lambda i: (
+            position[cells[i].prediction],
+            asked.rule[i].metrics.index(cells[i].metric),
+            comparison.slice[i],
+        ),
     )
-    advisory = np.array([r.tier == "advisory" for r in rule_of], dtype=bool)
-    gated = measured & ~identical & ~advisory
-    units = [owner[p][0].unit for p in predictions]
-    groups = _groups(comparison, questions, predictions, units, margin, effect, gated, policy, signs)
-    return (*(cells[i] for i in order), *groups)
+    means = [
+        group_cell_of(groups.judged, i, group, name, unit, len(groups.rows[i]), facts)
+        for i, (group, name, unit) in enumerate(groups.names)
+    ]
+    return (*(cells[i] for i in order), *means)
+
+
+def asked_of(
+    comparison: Comparison,
+    questions: Sequence[Question],
+    heads: Sequence[Head],
+    rules: Mapping[str, Rule],
+    policy: Policy,
+) -> Asked:
+    """What the policy asks of each cell; a function of questions and slices only, not of any value."""
+    predictions = [p for head in heads for p in head.predictions]
+    of_cell = tuple(predictions[questions[q].prediction] for q in comparison.question)
+    names = tuple(questions[q].metric for q in comparison.question)
+    of_rule = tuple(rules[p] for p in of_cell)
+    margin = np.array([r.margins[r.metrics.index(name)] for r, name in zip(of_rule, names, strict=True)])
+    return Asked(
+        prediction=of_cell,
+        metric=names,
+        rule=of_rule,
+        margin=margin,
+        effect=np.array([policy.effect(name, m) for name, m in zip(names, margin, strict=True)]),
+        family=np.array([_family(r.tier, s) for r, s in zip(of_rule, comparison.slice, strict=True)], dtype=str),
+        guarded=np.array([r.tier == "critical" for r in of_rule], dtype=bool) & (comparison.slice == 0),
+    )
+
+
+def statistics_of(
+    comparison: Comparison,
+    asked: Asked,
+    heads: Sequence[Head],
+    policy: Policy,
+    facts: Facts,
+    signs: NDArray[np.int8],
+    drift: Comparison | None = None,
+) -> tuple[Judged, Groups]:
+    """What the statistics say of all cells and of all groups, as arrays, before anything is put into words."""
+    identical = np.array(
+        [_unchanged(p, name, facts) for p, name in zip(asked.prediction, asked.metric, strict=True)], dtype=bool
+    )
+    sound = np.array([p not in facts.broken and p not in facts.broken_before for p in asked.prediction], dtype=bool)
+    measured = sound & np.isfinite(comparison.delta) & np.isfinite(comparison.se)
+    judged = _statistics(
+        comparison, drift, asked.margin, asked.effect, measured, identical, asked.guarded, asked.family, policy, signs
+    )
+    gated = measured & ~identical & (asked.family != "none")
+    return judged, _groups(comparison, drift, asked, heads, gated, policy, signs)
 
 
 def _unchanged(prediction: str, name: str, facts: Facts) -> bool:
@@ -86,6 +156,7 @@ def _family(tier: Tier, slice_number: int) -> str:
 
 def _statistics(
     c: Comparison,
+    drift: Comparison | None,
     margin: Floats,
     effect: Floats,
     measured: Mask,
@@ -95,73 +166,96 @@ def _statistics(
     policy: Policy,
     signs: NDArray[np.int8],
 ) -> Judged:
-    n, text = len(margin), policy.text
+    text = policy.text
     gated = measured & ~identical & (family != "none")
-    tested = gated & eligible(c.d, c.clips)
-    p, p_raw, p_gain = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
-    critical_value, alpha, provable = np.full(n, np.inf), np.zeros(n), np.zeros(n, bool)
-    for name in FAMILIES:
-        share = text.alpha * getattr(text.shares, name)
-        rows = family == name
-        loss = prove_loss(c.d, c.weight, effect, tested & rows, signs, share)
-        gain = prove_loss(-c.d, c.weight, effect, tested & rows, signs, share)
-        for target, source in ((p, loss.p), (p_raw, loss.p_raw), (p_gain, gain.p)):
-            # Evidence that may not be tested, or does not differ at all, proves nothing: p = 1 (method A5).
-            target[rows] = np.where(gated & np.isnan(source), 1.0, source)[rows]
-        critical_value[rows], alpha[rows] = loss.critical, share
-        provable |= loss.provable
-    half = half_width(c.se, c.lost, c.df, text.confidence)
+    alpha = text.alpha / (1 if drift is None else 2)
+    seen = _reference(c, gated, effect, family, policy, alpha, signs)
     with np.errstate(invalid="ignore"):
-        certified = measured & (c.delta - half > -margin) & enough_events(margin, c.lost)
+        certified = measured & (seen.low > -margin) & enough_events(margin, c.lost)
         certified &= ~guarded | guard_holds(c.incumbent, c.effective, margin, text.confidence)
+        since = None
+        if drift is not None:
+            known = np.isfinite(drift.delta) & np.isfinite(drift.se)
+            since = _reference(drift, gated & known, effect, family, policy, alpha, signs)
+            # The budget of a critical cell: many small losses since its anchor are one great one (method A9).
+            certified &= ~(guarded & known & ~identical) | (since.low > -margin)
+    shares = {name: alpha * getattr(text.shares, name) for name in FAMILIES}
     return Judged(
         comparison=c,
         confidence=text.confidence,
         margin=margin,
         effect=effect,
-        p=p,
-        p_raw=p_raw,
-        p_gain=p_gain,
-        critical_value=critical_value,
-        alpha=alpha,
-        provable=provable,
-        half=half,
+        seen=seen,
+        since=since,
+        alpha=np.array([shares.get(name, 0.0) for name in family]),
         certified=certified,
         identical=identical,
     )
 
 
+def _reference(
+    c: Comparison,
+    gated: Mask,
+    effect: Floats,
+    family: NDArray[np.str_],
+    policy: Policy,
+    alpha: float,
+    signs: NDArray[np.int8],
+) -> Reference:
+    """Tests and bounds of all cells against one reference, family by family; alpha: of all families together."""
+    n = len(gated)
+    tested = gated & eligible(c.d, c.clips)
+    p, p_raw, p_gain, statistic = (np.full(n, np.nan) for _ in range(4))
+    critical_value, provable = np.full(n, np.inf), np.zeros(n, bool)
+    for name in FAMILIES:
+        rows = family == name
+        share = alpha * getattr(policy.text.shares, name)
+        loss = prove_loss(c.d, c.weight, effect, tested & rows, signs, share)
+        gain = prove_loss(-c.d, c.weight, effect, tested & rows, signs, share)
+        for target, source in ((p, loss.p), (p_raw, loss.p_raw), (p_gain, gain.p)):
+            # Evidence that may not be tested, or does not differ at all, proves nothing: p = 1 (method A5).
+            target[rows] = np.where(gated & np.isnan(source), 1.0, source)[rows]
+        statistic[rows] = loss.statistic[rows]
+        critical_value[rows] = loss.critical
+        provable |= loss.provable
+    half = half_width(c.se, c.lost, c.df, policy.text.confidence)
+    shift = leaning(c.third, c.se, c.lost, c.df, policy.text.confidence)
+    low, high = c.delta - half + np.minimum(shift, 0.0), c.delta + half + np.maximum(shift, 0.0)
+    return Reference(c, p, p_raw, p_gain, statistic, critical_value, provable, low, high)
+
+
 def _groups(
     comparison: Comparison,
-    questions: Sequence[Question],
-    predictions: Sequence[str],
-    units: Sequence[str],
-    margin: Floats,
-    effect: Floats,
-    measured: Mask,
+    drift: Comparison | None,
+    asked: Asked,
+    heads: Sequence[Head],
+    gated: Mask,
     policy: Policy,
     signs: NDArray[np.int8],
-) -> list[Cell]:
-    """Means over the measured, reached, gated members of each declared group, one cell a metric."""
+) -> Groups:
+    """Means over the measured, reached, gated members of each declared group, one entry a metric."""
+    units = {p: head.unit for head in heads for p in head.predictions}
+    predictions, metrics = list(units), np.array(asked.metric, dtype=str)
     names, rows = [], []
-    asked = np.array([questions[q].prediction for q in comparison.question], dtype=np.int64)
-    metrics = np.array([questions[q].metric for q in comparison.question])
     for group, inside in members(policy, predictions).items():
-        chosen = np.isin(asked, inside) & (comparison.slice == 0) & measured & (comparison.clips >= MIN_CLIPS)
+        chosen = np.isin(asked.prediction, [predictions[k] for k in inside])
+        chosen &= (comparison.slice == 0) & gated & (comparison.clips >= MIN_CLIPS)
         for name in sorted(set(metrics[chosen])):
-            names.append((group, str(name), units[inside[0]]))
+            names.append((group, str(name), units[predictions[inside[0]]]))
             rows.append(np.flatnonzero(chosen & (metrics == name)))
-    if not rows:
-        return []
     mean = aggregate(comparison, rows)
-    # A mean over many members is steadier than one of them: a fifth of their least loss counts (method A5).
-    least = np.array([effect[r].mean() / 5 for r in rows])
-    room = np.array([margin[r].mean() for r in rows])
     count = len(rows)
+    since = None
+    if drift is not None:
+        # Members that their anchor does not know do not count; a group of which it knows none has no drift.
+        known = np.isfinite(drift.delta) & np.isfinite(drift.se) & (drift.clips >= MIN_CLIPS)
+        since = aggregate(drift, [r[known[r]] if known[r].any() else r for r in rows])
     judged = _statistics(
         mean,
-        room,
-        least,
+        since,
+        np.array([asked.margin[r].mean() for r in rows]),
+        # A mean over many members is steadier than one of them: a fifth of their least loss counts (method A5).
+        np.array([asked.effect[r].mean() / 5 for r in rows]),
         np.isfinite(mean.delta) & np.isfinite(mean.se),
         np.zeros(count, bool),
         np.zeros(count, bool),
@@ -169,4 +263,4 @@ def _groups(
         policy,
         signs,
     )
-    return [group_cell_of(judged, i, group, name, unit, len(rows[i])) for i, (group, name, unit) in enumerate(names)]
+    return Groups(tuple(names), tuple(rows), judged)

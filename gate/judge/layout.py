@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.calibrate import OperatingPoint, calibrate, threshold_codes
-from gate.compare import Question, Side, new_errors
+from gate.calibrate import IDENTITY, OperatingPoint, apply_maps, calibrate, fit_maps, threshold_codes
+from gate.compare import Comparison, Question, Side, new_errors
 from gate.curves import curves
 from gate.errors import ConfigError
 from gate.heads import series_of
@@ -18,7 +18,7 @@ from gate.lattice import NO_THRESHOLD
 from gate.measures import metric
 from gate.run import Run
 from gate.suite import ContractResult, Suite
-from gate.table import ClipIndex, EvidenceTable, Ints, by_score, empty, stack
+from gate.table import ClipIndex, EvidenceTable, Ints, blocks, by_score, each, empty, mixed, stack
 from gate.tasks import task_of
 
 Mask = NDArray[np.bool_]
@@ -72,11 +72,54 @@ def operating_points(
     evidence: of all judged heads, stacked. shipping: thresholds of the incumbent, kept where they are near-optimal, and
     always for the predictions in `keep`.
     """
-    layout = layout_of(suite)
-    wanted = {p: rows[0] for p, rows in layout.rows.items() if not layout.decided[rows[0]]}
-    curve = curves(by_score(evidence), suite.frames.cell_split == 0)
-    objectives = [rules[p].objective for p in wanted]
-    return calibrate(curve, list(wanted.values()), list(wanted), objectives, shipping, keep=keep)
+    layout, index = layout_of(suite), clips_of(suite, 0)
+    wanted = {rows[0]: p for p, rows in layout.rows.items() if not layout.decided[rows[0]]}
+    strict = [p for p in wanted.values() if rules[p].tier == "critical"]
+
+    def settle(rows: Ints) -> tuple[OperatingPoint, ...]:
+        names = [wanted[row] for row in rows.tolist()]
+        objectives = [rules[p].objective for p in names]
+        curve = curves(by_score(evidence.take(rows)), index.clip >= 0)
+        return calibrate(curve, index, names, objectives, shipping, keep=keep, strict=strict)
+
+    parts = blocks(evidence, np.array(sorted(wanted), dtype=np.int64))
+    return tuple(point for points in each(settle, parts) for point in points)
+
+
+def calibrated(
+    suite: Suite,
+    evidence: EvidenceTable,
+    rules: Mapping[str, Rule],
+    shipping: Sequence[OperatingPoint] = (),
+    keep: Collection[str] = (),
+) -> tuple[EvidenceTable, tuple[OperatingPoint, ...]]:
+    """Evidence with its scores mapped where a rule asks for it, and the operating points on that scale.
+
+    A map changes the scale of thresholds, so it is fitted first; both come from the calibration clips, and ship as a
+    pair (method A13). shipping: operating points of the incumbent; predictions in `keep` take the whole pair, others
+    its threshold where it is near-optimal and their scale is the same.
+    """
+    layout, index = layout_of(suite), clips_of(suite, 0)
+    before = {p.prediction: p for p in shipping}
+    firm = frozenset(keep) & before.keys()
+    fresh = [
+        p for p, rows in layout.rows.items() if not (layout.decided[rows[0]] or p in firm or rules[p].map == "identity")
+    ]
+    maps = {p: before[p].map for p in firm}
+    if fresh:
+        first = np.array([layout.rows[p][0] for p in fresh], dtype=np.int64)
+        curve = curves(by_score(evidence.take(first)), index.clip >= 0)
+        maps |= dict(zip(fresh, fit_maps(curve, [rules[p].map for p in fresh]), strict=True))
+    changed = [(row, scale) for p, scale in maps.items() if scale.kind != "identity" for row in layout.rows[p]]
+    if changed:
+        evidence = apply_maps(evidence, *zip(*changed, strict=True))
+    shipped = {
+        p: point.threshold
+        for p, point in before.items()
+        if point.threshold is not None and (p in firm or point.map.scale == maps.get(p, IDENTITY).scale)
+    }
+    points = operating_points(suite, evidence, rules, shipped, keep=keep)
+    return evidence, tuple(replace(p, map=maps.get(p.prediction, IDENTITY)) for p in points)
 
 
 def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: Layout) -> Side:
@@ -87,11 +130,40 @@ def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: L
     return Side(evidence, codes)
 
 
-def validation_clips(suite: Suite) -> ClipIndex:
+def anchor_side(sides: Mapping[str, Side], anchor_of: Mapping[str, str], layout: Layout) -> Side:
+    """One side made of the anchors of all predictions. sides: digest -> release; anchor_of: prediction -> digest."""
+    digests = list(sides)
+    which = np.zeros(len(layout.decided), dtype=np.int64)
+    for prediction, rows in layout.rows.items():
+        which[list(rows)] = digests.index(anchor_of[prediction])
+    codes = np.stack([s.codes for s in sides.values()])[which, np.arange(len(which))]
+    return Side(mixed([s.table for s in sides.values()], which), codes)
+
+
+def unknown_to(since: Mapping[str, Run], anchor_of: Mapping[str, str], suite: Suite) -> list[str]:
+    """Predictions that are missing or broken in their anchor. since: digest -> its run."""
+    lacking = {
+        digest: {p for h in suite.heads if h.name in answers.missing for p in h.predictions} | answers.faults().keys()
+        for digest, answers in since.items()
+    }
+    return [p for p, digest in anchor_of.items() if p in lacking[digest]]
+
+
+def known(
+    drift: Comparison, questions: Sequence[Question], predictions: Sequence[str], unknown: Collection[str]
+) -> Comparison:
+    """The drift without what cannot be told."""
+    gone = np.array([predictions[questions[q].prediction] in unknown for q in drift.question], dtype=bool)
+    return replace(drift, incumbent=np.where(gone, np.nan, drift.incumbent), delta=np.where(gone, np.nan, drift.delta))
+
+
+def clips_of(suite: Suite, split: int) -> ClipIndex:
+    """The independent units of a split: its clips, or the coarser units that the suite declares."""
     frames = suite.frames
-    inside = frames.cell_split == 1
-    clips = np.unique(frames.cell_clip[inside])
-    return ClipIndex(np.where(inside, np.searchsorted(clips, frames.cell_clip), -1), len(clips))
+    inside = frames.cell_split == split
+    unit = frames.unit_of[frames.cell_clip]
+    units = np.unique(unit[inside])
+    return ClipIndex(np.where(inside, np.searchsorted(units, unit), -1), len(units))
 
 
 def questions_of(rules: Mapping[str, Rule], layout: Layout) -> list[Question]:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gate.calibrate import beta_of
+from gate.calibrate import Kind, objective_of
 from gate.errors import ConfigError
 from gate.heads import Head
 from gate.judge.decision import PolicyFacts, Tier
@@ -37,7 +37,10 @@ class Shares:
 
 @dataclass(frozen=True)
 class RuleText:
-    """One [[rules]] table, as written. `margin` is for all metrics of the rule, `margins` for each by name."""
+    """One [[rules]] table, as written. `margin` is for all metrics of the rule, `margins` for each by name.
+
+    map: calibration map of scores that need a threshold, fitted before it: identity, logistic or isotonic.
+    """
 
     match: str
     tier: Tier | None = None
@@ -45,6 +48,7 @@ class RuleText:
     metrics: tuple[str, ...] | None = None
     margin: Positive | None = None
     margins: dict[str, Positive] | None = None
+    map: Kind | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Rule:
     objective: str
     metrics: tuple[str, ...]
     margins: tuple[float, ...]
+    map: Kind = "identity"
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,8 @@ def _problems(text: PolicyText, lines: Lines) -> Iterator[str]:
         yield f"{lines.where('shares')}: the shares of alpha add up to more than 1"
     if text.groups and not shares.groups:
         yield f"{lines.where('groups')}: groups are declared, and their share of alpha is 0"
-    spent = [s for s in (shares.critical, shares.supporting, shares.slices, shares.groups) if s > 0]
-    if spent and (text.resamples + 1) * text.alpha * min(spent) < 1:
-        least = math.ceil(1 / (text.alpha * min(spent)))
+    least = _least_resamples(text)
+    if text.resamples < least:
         yield f"{lines.where('resamples')}: too few sign vectors to ever prove a loss; at least {least:,}"
     if not text.rules:
         yield f"{lines.where('rules')}: a policy has at least one rule"
@@ -117,7 +121,7 @@ def _problems(text: PolicyText, lines: Lines) -> Iterator[str]:
     for k, rule in enumerate(text.rules):
         if rule.objective is not None:
             try:
-                beta_of(rule.objective)
+                objective_of(rule.objective)
             except ConfigError as error:
                 yield f"{lines.where('rules', k, 'objective')}: {error.what}; {error.mend}"
         if rule.margin is not None and rule.margins is not None:
@@ -130,6 +134,24 @@ def _problems(text: PolicyText, lines: Lines) -> Iterator[str]:
                     metric(name)
                 except ConfigError as error:
                     yield f"{lines.where('rules', k, key)}: {error.what}; {error.mend}"
+
+
+def _least_resamples(text: PolicyText, references: int = 1) -> int:
+    """Sign vectors without which the smallest p-value exceeds the smallest share of alpha."""
+    shares = text.shares
+    spent = [s for s in (shares.critical, shares.supporting, shares.slices, shares.groups) if s > 0]
+    return math.ceil(references / (text.alpha * min(spent)) - 1 - 1e-9)
+
+
+def refuse_too_few(policy: Policy, *, references: int) -> None:
+    """Raises ConfigError when the sign vectors are too few for alpha split between so many references."""
+    least = _least_resamples(policy.text, references)
+    if policy.text.resamples < least:
+        raise ConfigError(
+            f"too few sign vectors to ever prove a loss against {references} references",
+            where=policy.lines.where("resamples"),
+            mend=f"at least {least:,}: incumbent and anchor share alpha",
+        )
 
 
 def pattern(glob: str) -> re.Pattern[str]:
@@ -182,12 +204,13 @@ def _resolved(
 ) -> Rule:
     tier: Tier = "supporting"
     objective, metrics, from_rule = "max f1", (), -1
+    kind: Kind = "identity"
     margin: float | None = None
     margins: Mapping[str, float] = {}
     for matcher, rule, k in matchers:
         if not matcher.fullmatch(prediction):
             continue
-        tier, objective = rule.tier or tier, rule.objective or objective
+        tier, objective, kind = rule.tier or tier, rule.objective or objective, rule.map or kind
         if rule.metrics is not None:
             metrics, from_rule = rule.metrics, k
         # `margin` and `margins` are two spellings of one key: a later one replaces both.
@@ -217,7 +240,7 @@ def _resolved(
                 where=where,
                 mend="a loss that cannot be proven cannot be the margin; lower min_effect or widen the margin",
             )
-    return Rule(tier, objective, metrics, chosen)
+    return Rule(tier, objective, metrics, chosen, kind)
 
 
 def tier_of(policy: Policy, head: str) -> Tier:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
-from gate.judge.decision import Cell, Decision
+from gate.judge.decision import Cell, Decision, Probability
 from gate.report import words
 from gate.suite.contract import ContractResult
 
@@ -20,7 +20,8 @@ CELL_FIELDS = (
     "prediction", "network", "head", "channel", "task", "metric", "slice", "tier", "margin", "verdict", "reason",
     "clips", "frames", "positives", "incumbent", "candidate", "delta", "ci_low", "ci_high", "p_adjusted", "mdr",
     "threshold_incumbent", "threshold_candidate", "delta_at_incumbent_threshold", "impact", "waiver",
-    "unit", "lower_is_better", "delta_worse", "provable", "suspect", "clips_needed",
+    "unit", "lower_is_better", "delta_worse", "provable", "suspect", "clips_needed", "acknowledge",
+    "delta_threshold_free", "anchor", "delta_anchor", "p_anchor", "gained_since_anchor",
 )  # fmt: skip
 
 
@@ -50,6 +51,9 @@ def verdict_json(decision: Decision, *, time: str) -> str:
         "contracts": [_contract(c) for c in decision.contracts],
         "uncovered": list(decision.uncovered),
         "predictions": decision.predictions,
+        "calibration": [_probability(p) for p in decision.probabilities],
+        "anchors": [asdict(a) for a in decision.anchors],
+        "counted": decision.counted,
     }
     lines = [f'"{key}": {_value(value)}' for key, value in rows.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -62,6 +66,18 @@ def schema() -> dict[str, Any]:
 
 def _cell(cell: Cell) -> dict[str, Any]:
     return {field: getattr(cell, field) for field in CELL_FIELDS}
+
+
+def _probability(p: Probability) -> dict[str, Any]:
+    """Without the bins of its diagrams, which are the report's."""
+    sides = {name: asdict(getattr(p, name)) for name in ("incumbent", "candidate")}
+    for side in sides.values():
+        del side["bins"]
+    return {"prediction": p.prediction, **sides, "brier": _change(p.brier), "log_loss": _change(p.log_loss)}
+
+
+def _change(bounds: tuple[float, float, float] | None) -> dict[str, float] | None:
+    return None if bounds is None else dict(zip(("delta", "ci_low", "ci_high"), bounds, strict=True))
 
 
 def _contract(contract: ContractResult) -> dict[str, Any]:

@@ -30,6 +30,8 @@ Progress = Callable[[int, int], None]
 AHEAD = 2
 #: Evidence tables kept apart before they are merged: fewer sorts, still bounded memory.
 PENDING = 16
+#: Recorded values that one batch holds in memory.
+VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def run(
     total = len(suite.frames.ids)
     summaries = {t.head.name: HeadSummary(t.head, total) for t in present}
     reducers = {t.head.name: _Reducer(t.head, suite.frames.cells, summaries[t.head.name]) for t in present}
-    for given in _batches(suite, networks, present):
+    at_once = BATCH if networks else _frames_at_once(present, recorded)
+    for given in _batches(suite, networks, present, at_once):
         outputs = _forward(networks, programs, given.inputs)
         for truths in present:
             head = truths.head
@@ -102,7 +105,7 @@ def run(
     return Run(
         {name: r.table() for name, r in reducers.items()},
         summaries,
-        tuple(t.head.name for t in wanted if t not in present),
+        tuple(t.head.name for t in wanted if t.head.name not in reducers),
         runtime() if networks else (),
     )
 
@@ -129,7 +132,14 @@ def _load(network: Network, suite: Suite) -> Forward:
     return load_program(network, shapes)
 
 
-def _batches(suite: Suite, networks: Sequence[Network], present: Sequence[Truths]) -> Iterator[_Given]:
+def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> int:
+    """Frames of recorded predictions whose values fill `VALUES`: evidence adds up, so any number gives the same."""
+    outputs = sorted({o for t in present for o in outputs_of(t.head)})
+    values = sum(recorded[o].read(np.zeros(1, np.int64)).size for o in outputs if (recorded[o].rows >= 0).any())
+    return max(BATCH, VALUES // max(values, 1))
+
+
+def _batches(suite: Suite, networks: Sequence[Network], present: Sequence[Truths], at_once: int) -> Iterator[_Given]:
     """Batches of the fixed partition, decoded in a thread of their own, `AHEAD` at most in waiting."""
     needed = {source for n in networks for _, source in n.inputs if "." not in source}
     inputs = {name: given for name, given in suite.inputs.items() if name in needed}
@@ -139,7 +149,7 @@ def _batches(suite: Suite, networks: Sequence[Network], present: Sequence[Truths
         return _Given(rows, read, {t.head.name: t.read(rows) for t in present})
 
     total = len(suite.frames.ids)
-    parts = [np.arange(k, min(k + BATCH, total)) for k in range(0, total, BATCH)]
+    parts = [np.arange(k, min(k + at_once, total)) for k in range(0, total, at_once)]
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
         waiting: list[Future[_Given]] = []
         try:

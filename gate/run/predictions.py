@@ -15,6 +15,8 @@ from gate.strict import NAME
 
 Array = NDArray[Any]
 FRAME_ID = "frame_id"
+#: Bytes of a recording that is read at once, all columns together.
+WHOLE = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,27 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     if None in names:
         raise BundleError(f"an empty {FRAME_ID}", where=str(path))
     rows = _rows(np.array(names, dtype=str), ids, path)
-    return {name: _column(file, name, rows, path) for name in schema.names if name != FRAME_ID}
+    size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups))
+    whole: list[Any] = []
+
+    def column(name: str) -> Any:
+        # A call for each of a thousand small columns costs more than all that they hold.
+        if size <= WHOLE and not whole:
+            try:
+                whole.append(file.read())
+            except (OSError, pa.ArrowException):  # some column is damaged; one by one it will be known which
+                whole.append(None)
+        return whole[0].column(name) if whole and whole[0] is not None else file.read([name]).column(0)
+
+    return {
+        name: _column(column, name, schema.field(name).type, rows, path) for name in schema.names if name != FRAME_ID
+    }
 
 
-def _column(file: Any, name: str, rows: NDArray[np.int64], path: Path) -> Recorded:
+def _column(column: Callable[[str], Any], name: str, kind: Any, rows: NDArray[np.int64], path: Path) -> Recorded:
     """One column, read when it is first asked for; an empty value is NaN, so that it is seen as broken."""
     import pyarrow as pa
 
-    kind = file.schema_arrow.field(name).type
     inner = kind
     while pa.types.is_fixed_size_list(inner) or pa.types.is_list(inner) or pa.types.is_large_list(inner):
         inner = inner.value_type
@@ -91,11 +106,10 @@ def _column(file: Any, name: str, rows: NDArray[np.int64], path: Path) -> Record
     def read(at: NDArray[np.int64]) -> Array:
         if not loaded:
             try:
-                column = file.read([name]).column(0)
+                loaded.append(_values(column(name), name, path))
             except (OSError, pa.ArrowException) as error:  # damaged pages are seen only now
                 where = f"{path}, column {name}"
                 raise BundleError(f"the predictions cannot be read: {shown(error)}", where=where) from error
-            loaded.append(_values(column, name, path))
         return loaded[0][at]
 
     return Recorded(rows, read, _ARROW.get(str(inner), str(inner)))

@@ -20,7 +20,10 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True)
 class About:
-    """Where the frame table is and what its columns mean."""
+    """Where the frame table is and what its columns mean.
+
+    unit: column of what is independent where clips are not, such as the drive that they were cut from.
+    """
 
     name: str
     version: str
@@ -30,6 +33,7 @@ class About:
     order_by: str | None = None
     slices: tuple[str, ...] = ()
     slice_pairs: tuple[tuple[str, str], ...] = ()
+    unit: str | None = None
 
 
 @dataclass(frozen=True)

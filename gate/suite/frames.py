@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Frames:
     """Frames of the calibration and validation splits, sorted by split, clip, order and id.
 
     ids: (F,) str. columns: every column of the table, (F,). split: (F,) 0 calibration, 1 validation.
-    clips: names; clip: (F,) position in them. A cell is clip x values of the slice columns: cell: (F,);
+    clips: names; clip: (F,) position in them. unit_of: (clips,) the independent unit of each clip, by position: itself,
+    unless the suite declares a coarser one. A cell is clip x values of the slice columns: cell: (F,);
     cell_clip, cell_split, cell_frames: (C,). slices: `all` first, then single attributes, then pairs. known: ids of all
     frames of the table, those of other splits too.
     """
@@ -42,6 +43,7 @@ class Frames:
     split: Ints
     clips: tuple[str, ...]
     clip: Ints
+    unit_of: Ints
     cell: Ints
     cell_clip: Ints
     cell_split: Ints
@@ -92,7 +94,9 @@ def _values(column: Any, text: bool) -> Column:
 def text_columns(definition: Definition, templates: set[str]) -> set[str]:
     """Columns that are names and not numbers: ids, splits, slices, parts of file names."""
     about = definition.suite
-    return {about.frame_id, about.clip_id, definition.splits.column, *about.slices, *templates}
+    return {about.frame_id, about.clip_id, definition.splits.column, *about.slices, *templates} | (
+        {about.unit} if about.unit else set()
+    )
 
 
 def select_frames(definition: Definition, columns: Mapping[str, Column], path: Path) -> Frames:
@@ -104,6 +108,7 @@ def select_frames(definition: Definition, columns: Mapping[str, Column], path: P
         splits.column,
         *about.slices,
         *([about.order_by] if about.order_by else []),
+        *([about.unit] if about.unit else []),
     ]
     for name in wanted:
         if name not in columns:
@@ -132,18 +137,36 @@ def select_frames(definition: Definition, columns: Mapping[str, Column], path: P
         if columns[name].dtype.kind == "U" and (columns[name][rows] == "").any():
             bad = ids[rows][columns[name][rows] == ""][0]
             raise SuiteError("an empty value", where=f"{path}, column {name}, frame {shown(bad)}")
-    leaked = set(clip_names[split == 0]) & set(clip_names[split == 1])
-    if leaked:
-        raise SuiteError(
-            f"clips are in two splits: {', '.join(shown(c, 40) for c in sorted(leaked)[:5])}",
-            where=f"{path}, columns {about.clip_id} and {splits.column}",
-            mend="a clip belongs to one split, whole",
-        )
+    for column, what in ((about.clip_id, "clip"), (about.unit or about.clip_id, about.unit)):
+        leaked = set(columns[column][split == 0]) & set(columns[column][split == 1])
+        if leaked:
+            raise SuiteError(
+                f"{what}s are in two splits: {', '.join(shown(c, 40) for c in sorted(leaked)[:5])}",
+                where=f"{path}, columns {column} and {splits.column}",
+                mend=f"a {what} belongs to one split, whole",
+            )
     order = columns[about.order_by][rows] if about.order_by else ids[rows]
     rows = rows[np.lexsort((ids[rows], order, clip_names[rows], split[rows]))]
     chosen = {name: values[rows] for name, values in columns.items()}
+    unit = chosen[about.unit or about.clip_id]
+    pairs = set(zip(chosen[about.clip_id].tolist(), unit.tolist(), strict=True))
+    if len(pairs) > len(set(chosen[about.clip_id].tolist())):
+        seen = [clip for clip, _ in sorted(pairs)]
+        torn = next(a for a, b in itertools.pairwise(seen) if a == b)
+        raise SuiteError(
+            f"a clip is in two units: {shown(torn, 40)}",
+            where=f"{path}, columns {about.clip_id} and {about.unit}",
+            mend="a unit holds whole clips",
+        )
     return _with_cells(
-        about.slices, about.slice_pairs, chosen[about.frame_id], chosen, split[rows], chosen[about.clip_id], names
+        about.slices,
+        about.slice_pairs,
+        chosen[about.frame_id],
+        chosen,
+        split[rows],
+        chosen[about.clip_id],
+        dict(pairs),
+        names,
     )
 
 
@@ -154,6 +177,7 @@ def _with_cells(
     columns: Mapping[str, Column],
     split: Ints,
     clip_names: Column,
+    unit_of: Mapping[str, str],
     known: Column,
 ) -> Frames:
     keys = list(zip(split.tolist(), clip_names.tolist(), *(columns[s].tolist() for s in slices), strict=True))
@@ -162,11 +186,12 @@ def _with_cells(
     cell = np.array([position[key] for key in keys])
     clips = tuple(dict.fromkeys(key[1] for key in cells))
     clip_position = {name: k for k, name in enumerate(clips)}
+    units = {name: k for k, name in enumerate(sorted(set(unit_of.values())))}
     value = {s: np.array([key[2 + k] for key in cells]) for k, s in enumerate(slices)}
     named = [Slice("all", np.ones(len(cells), bool))]
     named += [Slice(f"{s}={v}", value[s] == v) for s in slices for v in sorted(set(value[s]))]
     for a, b in pairs:
-        for x, y in product(sorted(set(value[a])), sorted(set(value[b]))):
+        for x, y in itertools.product(sorted(set(value[a])), sorted(set(value[b]))):
             both = (value[a] == x) & (value[b] == y)
             if both.any():
                 named.append(Slice(f"{a}={x} & {b}={y}", both))
@@ -176,6 +201,7 @@ def _with_cells(
         split=split,
         clips=clips,
         clip=np.array([clip_position[c] for c in clip_names.tolist()]),
+        unit_of=np.array([units[unit_of[c]] for c in clips]),
         cell=cell,
         cell_clip=np.array([clip_position[key[1]] for key in cells]),
         cell_split=np.array([key[0] for key in cells]),

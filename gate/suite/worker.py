@@ -1,4 +1,4 @@
-"""The contracts in a process of their own: the engine is loaded while the networks run, off the critical path.
+"""The contracts in a process of their own: the engine is loaded, and checks the tables, while the networks run.
 
 Requests and answers are JSON over pipes, so that nothing is unpickled and a script needs no guard around its main part.
 """
@@ -26,12 +26,12 @@ TIMEOUT_S = 600
 
 
 @contextmanager
-def contract_worker() -> Iterator[Worker]:
-    """A process that is loading the contract engine; it is gone when the block ends, however it ends."""
+def contract_worker(root: Path) -> Iterator[Worker]:
+    """A process that checks the tables of a suite, then predictions; gone when the block ends, however it ends."""
     # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.
     # A session of its own: Ctrl-C is for the main process, which then ends this one.
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "gate.suite.worker"],
+        [sys.executable, "-P", "-m", "gate.suite.worker", str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -52,10 +52,7 @@ def check_all(
 
     Raises SuiteError when the worker died or could not check.
     """
-    request = {
-        "suite": str(root),
-        "predictions": {name: {k: v.tolist() for k, v in table.items()} for name, table in predictions.items()},
-    }
+    request = {name: {k: v.tolist() for k, v in table.items()} for name, table in predictions.items()}
     try:
         answer, complaint = worker.communicate(json.dumps(request), timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
@@ -69,9 +66,8 @@ def check_all(
 
 def main() -> None:
     warm()
-    request = json.load(sys.stdin)
-    results = list(contracts(Path(request["suite"])))
-    for name, table in request["predictions"].items():
+    results = list(contracts(Path(sys.argv[1])))
+    for name, table in json.load(sys.stdin).items():
         results += check_predictions({k: np.array(v) for k, v in table.items()}, name=name)
     json.dump([asdict(r) for r in results], sys.stdout)
 

@@ -8,9 +8,9 @@ At the end: the same releases as the product's own evidence.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import groupby, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,18 @@ from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, empty, histogram, stack
 
 PARTS = ("day", "night")
+#: A part is 0 or 1 by light; with the sky as a second attribute, 2 and 3 are the same under a wet one.
+PAIRED = {
+    "all": (0, 1, 2, 3),
+    "light=day": (0, 2),
+    "light=night": (1, 3),
+    "sky=dry": (0, 1),
+    "sky=wet": (2, 3),
+    "light=day & sky=dry": (0,),
+    "light=day & sky=wet": (2,),
+    "light=night & sky=dry": (1,),
+    "light=night & sky=wet": (3,),
+}
 NAN = float("nan")
 #: A flip that comes this close to the statistic counts as reaching it: the product allows for its float32 product.
 TIE = 1e-5
@@ -31,7 +43,7 @@ TIE = 1e-5
 
 @dataclass(frozen=True)
 class Event:
-    """One scored event. score: a logit, None for a positive that got none; part: index in PARTS."""
+    """One scored event. score: a logit, None for a positive that got none; part: where it belongs, see PARTS."""
 
     score: float | None
     positive: bool
@@ -50,9 +62,10 @@ Clips = Sequence[Sequence[Event | Measured]]
 Counts = NDArray[np.int64]
 
 
-def within(clips: Clips, part: int | None) -> list[list[Event | Measured]]:
-    """The clips with the events of one part only; None for all."""
-    return [[e for e in clip if part is None or e.part == part] for clip in clips]
+def within(clips: Clips, part: int | Collection[int] | None) -> list[list[Event | Measured]]:
+    """The clips with the events of one part only, or of several; None for all."""
+    parts = (part,) if isinstance(part, int) else part
+    return [[e for e in clip if parts is None or e.part in parts] for clip in clips]
 
 
 def without(clips: Clips, j: int) -> list[Sequence[Event | Measured]]:
@@ -121,12 +134,13 @@ def weighted_ap(clips: Clips, weights: Sequence[float]) -> float:
     total = sum(w for e, w in events if e.positive)
     if total == 0:
         return NAN
-    area = 0.0
-    for score in sorted({e.score for e, _ in events if e.score is not None}):
-        accepted = [(e, w) for e, w in events if e.score is not None and e.score >= score]
-        tp = sum(w for e, w in accepted if e.positive)
-        gained = sum(w for e, w in accepted if e.positive and e.score == score)
-        area += gained / total * tp / sum(w for _, w in accepted)
+    area = tp = accepted = 0.0
+    scored = sorted(((e.score, e.positive, w) for e, w in events if e.score is not None), reverse=True)
+    for _, group in groupby(scored, key=lambda event: event[0]):
+        equal = list(group)
+        gained = sum(w for _, positive, w in equal if positive)
+        tp, accepted = tp + gained, accepted + sum(w for *_, w in equal)
+        area += gained / total * tp / accepted
     return area
 
 
@@ -152,11 +166,11 @@ OF_EVENTS = (*LOWER_IS_BETTER, "accuracy")
 
 
 def a_truth(
-    rng: np.random.Generator, clips: int, *, least: int = 0, most: int = 8, share: float = 0.5
+    rng: np.random.Generator, clips: int, *, least: int = 0, most: int = 8, share: float = 0.5, parts: int = 2
 ) -> list[list[Event]]:
     """Labels of `clips` clips, each with `least` to `most` events; scores are 0."""
     sizes = rng.integers(least, most + 1, clips)
-    return [[Event(0.0, bool(rng.random() < share), int(rng.integers(2))) for _ in range(n)] for n in sizes]
+    return [[Event(0.0, bool(rng.random() < share), int(rng.integers(parts))) for _ in range(n)] for n in sizes]
 
 
 def answered(
@@ -196,9 +210,19 @@ class Twin:
     def shifted(self, effect: float) -> list[float]:
         return [d + effect * w for d, w in zip(self.d, self.weight, strict=True)]
 
-    def bound(self, confidence: float) -> float:
-        """Lower bound of delta (method A6)."""
-        return self.delta - float(stats.t.ppf(confidence, self.df)) * math.sqrt(self.se**2 + 2 * self.lost**2)
+    def gained(self, effect: float) -> list[float]:
+        return [-d + effect * w for d, w in zip(self.d, self.weight, strict=True)]
+
+    def bound(self, confidence: float, side: int = -1) -> float:
+        """Lower bound of delta, or with side = 1 its upper one (method A6), wider on the side that clips lean to.
+
+        Johnson 1978, t (x - mu) with mu3 (1 + 2 t²) / (6 n s²): here the cubes and the error are of sums over clips.
+        """
+        t = float(stats.t.ppf(confidence, self.df))
+        error = math.sqrt(self.se**2 + 2 * self.lost**2)
+        cubes = sum((d - self.delta * w) ** 3 for d, w in zip(self.d, self.weight, strict=True))
+        lean = cubes * (1 + 2 * t**2) / (6 * error**2) if error else 0.0
+        return self.delta + side * (t * error + max(side * lean, 0.0))
 
 
 def twin(metric: str, a: Clips, b: Clips, at_a: float | None = None, at_b: float | None = None) -> Twin:
@@ -224,8 +248,9 @@ def twin(metric: str, a: Clips, b: Clips, at_a: float | None = None, at_b: float
     weight = shares
     if metric == "average_precision":
         d = [_ap_influence(b, j) - _ap_influence(a, j) + delta * shares[j] for j in range(n)]
-        centred = [d[j] - delta * shares[j] for j in range(n)]
-        se = math.sqrt(k / (k - 1) * sum(x**2 for x in centred)) if k > 1 else NAN
+        lone = any(share == 1 for share in shares)
+        left_out = [] if lone else [(d[j] - delta * shares[j]) / (1 - shares[j]) for j in range(n)]
+        se = math.sqrt((k - 1) / k * sum(x**2 for x in left_out)) if k > 1 and not lone else NAN
     else:
         left = [delta_without(j) if present[j] else NAN for j in range(n)]
         jackknife = sum((left[j] - delta) ** 2 for j in range(n) if present[j])
@@ -321,52 +346,27 @@ def all_signs(clips: int) -> Iterable[tuple[int, ...]]:
     return product((1, -1), repeat=clips)
 
 
-def verdict(
-    cell: Twin,
-    *,
-    critical: bool,
-    whole: bool,
-    margin: float,
-    p: float,
-    p_gain: float,
-    alpha: float,
-    confidence: float,
-) -> str:
-    """The table of verdicts (method A7) for a cell whose scores and thresholds are sound, row by row."""
-    if cell.positives == 0 or cell.clips < 10:
-        return "not-measurable"
-    if not (math.isfinite(cell.incumbent) and math.isfinite(cell.candidate) and math.isfinite(cell.se)):
-        return "not-measurable"
-    if p <= alpha:
-        return "regressed"
-    certified = cell.bound(confidence) > -margin and margin >= 5 * cell.lost
-    if critical and whole:
-        certified &= abs(cell.incumbent) * (1 - (1 - confidence) ** (1 / cell.effective)) < margin
-    if p_gain <= alpha and (certified or not critical):
-        return "improved"
-    return "non-inferior" if certified else "undecided"
-
-
 def is_measured(cell: Twin) -> bool:
     return math.isfinite(cell.delta) and math.isfinite(cell.se) and cell.clips >= 10
 
 
 def may_be_tested(cell: Twin) -> bool:
     # A numerical derivative is not exactly zero where nothing differs.
-    return is_measured(cell) and sum(abs(d) > 1e-9 for d in cell.d) >= 10
-
-
-def mean_of(members: Sequence[Twin]) -> tuple[list[float], list[float]]:
-    """(d, weight) of a group: plain means over its members."""
-    d, weight = (zip(*values, strict=True) for values in ([t.d for t in members], [t.weight for t in members]))
-    return [sum(x) / len(members) for x in d], [sum(x) / len(members) for x in weight]
+    differing = [abs(d) for d in cell.d if abs(d) > 1e-9]
+    return is_measured(cell) and len(differing) >= 10 and sum(differing) ** 2 >= 6 * sum(d**2 for d in differing)
 
 
 # The same releases as the product's own evidence.
 
 
-def index_of(clips: int) -> ClipIndex:
-    return ClipIndex(np.repeat(np.arange(clips), len(PARTS)), clips)
+def index_of(clips: int, parts: int = 2) -> ClipIndex:
+    return ClipIndex(np.repeat(np.arange(clips), parts), clips)
+
+
+def paired_slices_of(clips: int) -> list[Slice]:
+    """Slices of two attributes and of their pairs; four cells a clip."""
+    part = np.tile(np.arange(4), clips)
+    return [Slice(name, np.isin(part, parts)) for name, parts in PAIRED.items()]
 
 
 def slices_of(clips: int) -> list[Slice]:
@@ -375,14 +375,14 @@ def slices_of(clips: int) -> list[Slice]:
     return [Slice("all", np.ones(len(part), bool)), *parts]
 
 
-def evidence(predictions: Sequence[Clips]) -> EvidenceTable:
+def evidence(predictions: Sequence[Clips], parts: int = 2) -> EvidenceTable:
     """Scored predictions and measured ones, one series each."""
-    return stack([_one(f"cam.h[{k}]", clips) for k, clips in enumerate(predictions)])
+    return stack([_one(f"cam.h[{k}]", clips, parts) for k, clips in enumerate(predictions)])
 
 
-def _one(name: str, clips: Clips) -> EvidenceTable:
-    cells = len(clips) * len(PARTS)
-    placed = [(j * len(PARTS) + e.part, e) for j, clip in enumerate(clips) for e in clip]
+def _one(name: str, clips: Clips, parts: int) -> EvidenceTable:
+    cells = len(clips) * parts
+    placed = [(j * parts + e.part, e) for j, clip in enumerate(clips) for e in clip]
     scored = [(cell, e) for cell, e in placed if isinstance(e, Event)]
     errors = [(cell, e.error) for cell, e in placed if isinstance(e, Measured)]
     names = ("frames",) if scored else ("events", "frames", "sum_abs_error", "sum_square_error")
@@ -402,9 +402,9 @@ def _one(name: str, clips: Clips) -> EvidenceTable:
     return EvidenceTable(table.series, cells, keys, counted, names, table.moments)
 
 
-def side(predictions: Sequence[Clips], thresholds: Sequence[float | None]) -> Side:
+def side(predictions: Sequence[Clips], thresholds: Sequence[float | None], parts: int = 2) -> Side:
     codes = [0x10000 if t is None else int(encode(t)) for t in thresholds]
-    return Side(evidence(predictions), np.array(codes, np.int64))
+    return Side(evidence(predictions, parts), np.array(codes, np.int64))
 
 
 def side_of_counts(tp: Counts, fp: Counts, fn: Counts) -> Side:

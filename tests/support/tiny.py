@@ -265,7 +265,7 @@ def without_worker(patch: pytest.MonkeyPatch) -> None:
     """Comparisons without the process that imports the contract engine."""
 
     @contextmanager
-    def nobody() -> Iterator[None]:
+    def nobody(root: Path) -> Iterator[None]:
         yield None
 
     patch.setattr("gate.pipeline.contract_worker", nobody)

@@ -1,0 +1,152 @@
+"""Cost of the method beside named peers, on the same data in the same run: ratios count, seconds depend on the machine.
+
+    python benchmarks/bench_method.py [--quick] [--rounds 3]
+
+Each part prints one table; nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+
+from gate.calibrate import OperatingPoint, calibrate
+from gate.curves import average_precision, curves
+from gate.heads import Series
+from gate.lattice import encode
+from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each, histogram
+
+#: Heads whose scores become evidence together, as the frames of a batch do in a run.
+BATCH = 2
+#: Heads that the peers are timed on; their time is scaled to all heads.
+SAMPLE = 20
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def rounds_of(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each work, round by round: all works in every round, so that a busy machine slows all alike."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            found[name].append(seconds(work))
+    return found
+
+
+def scores(heads: int, events: int) -> tuple[np.ndarray, np.ndarray]:
+    """(float32 logits, labels), (heads, events): 2 % positives, normal logits."""
+    rng = np.random.default_rng(7)
+    labels = rng.random((heads, events)) < 0.02
+    return (rng.normal(size=(heads, events)) * 1.5 - 3 + 3 * labels).astype(np.float32), labels
+
+
+def evidence_of(logits: np.ndarray, labels: np.ndarray) -> EvidenceTable:
+    """Evidence of all heads in one cell, batch by batch."""
+    heads, events = logits.shape
+    cell = np.zeros(BATCH * events, np.int64)
+
+    def reduced(first: int) -> tuple[Ints, Ints]:
+        some = slice(first, first + BATCH)
+        codes = encode(logits[some]).reshape(-1)
+        series = np.repeat(np.arange(len(codes) // events), events)
+        keys, counts = histogram(series, cell[: len(codes)], labels[some].reshape(-1), codes)
+        return keys + (first << 39), counts
+
+    parts = each(reduced, range(0, heads, BATCH))
+    rows = tuple(Series(f"cam.it[{k}]", 0.0) for k in range(heads))
+    keys, counts = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
+    return EvidenceTable(rows, 1, keys, counts, (), np.zeros((heads, 1, 0), np.int64))
+
+
+def points_of(table: EvidenceTable) -> tuple[list[OperatingPoint], Floats]:
+    """Operating points by `max f1` and average precision of every head."""
+    index = ClipIndex(np.zeros(1, np.int64), 1)
+
+    def settle(rows: Ints) -> tuple[tuple[OperatingPoint, ...], Floats]:
+        names = [table.series[k].prediction for k in rows.tolist()]
+        curve = curves(by_score(table.take(rows)), index.clip >= 0)
+        return calibrate(curve, index, names, ["max f1"] * len(names)), average_precision(curve)
+
+    parts = each(settle, blocks(table, np.arange(len(table.series))))
+    return [p for points, _ in parts for p in points], np.concatenate([ap for _, ap in parts])
+
+
+def calibration(rounds: int, quick: bool) -> None:
+    """Operating points and average precision of all heads, from scores and from evidence."""
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    heads, events = (100, 20_000) if quick else (1000, 20_000)
+    logits, labels = scores(heads, events)
+    table = evidence_of(logits, labels)
+    sample = min(SAMPLE, heads)
+
+    def sklearn() -> None:
+        for k in range(sample):
+            precision_recall_curve(labels[k], logits[k])
+            average_precision_score(labels[k], logits[k])
+
+    def sort_only() -> None:
+        for k in range(sample):
+            np.sort(logits[k])
+
+    works: dict[str, Callable[[], object]] = {
+        "scikit-learn, a loop over heads": sklearn,
+        "np.sort of the scores alone, a loop": sort_only,
+        "from scores": lambda: points_of(evidence_of(logits, labels)),
+        "from evidence": lambda: points_of(table),
+    }
+    if find_spec("torchmetrics"):
+        works["torchmetrics, a loop over heads"] = lambda: torchmetrics(logits[:sample], labels[:sample])
+    found = rounds_of(works, rounds)
+    for name in found:
+        if "loop" in name:
+            found[name] = [s * heads / sample for s in found[name]]
+    base = "scikit-learn, a loop over heads"
+    title = (
+        f"operating points + average precision: {heads:,} heads x {events:,} events, one cell, {os.cpu_count()} cores"
+    )
+    show(f"{title}; loops timed on {sample} heads and scaled", found, base)
+    if "torchmetrics, a loop over heads" not in found:
+        print("torchmetrics: not installed")
+    print(f"entries of evidence a head: {len(table.keys) / heads:,.0f}\n")
+
+
+def torchmetrics(logits: np.ndarray, labels: np.ndarray) -> None:
+    import torch
+    from torchmetrics.functional.classification import binary_average_precision, binary_precision_recall_curve
+
+    for k in range(len(logits)):
+        score, truth = torch.from_numpy(logits[k]), torch.from_numpy(labels[k].astype(np.int64))
+        binary_precision_recall_curve(score, truth)
+        binary_average_precision(score, truth)
+
+
+def show(title: str, found: dict[str, list[float]], base: str) -> None:
+    """Median seconds, and the median over rounds of how many times faster than the baseline each is."""
+    print(title)
+    print(f"{'':44}{'s':>9}{'times faster':>14}")
+    for name, spent in found.items():
+        ratio = statistics.median(b / s for b, s in zip(found[base], spent, strict=True))
+        print(f"{name:44}{statistics.median(spent):9.3f}{ratio:14.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the heads")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    calibration(args.rounds, args.quick)
+
+
+if __name__ == "__main__":
+    main()
