@@ -53,3 +53,4 @@ def bench(session: nox.Session) -> None:
     """Speed and memory beside named baselines; prints, never fails."""
     session.install(*PINNED, "-e", ".", *group("bench"))
     session.run("python", "benchmarks/bench_camvid.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.bench_method")

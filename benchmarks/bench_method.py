@@ -1,21 +1,29 @@
 """Cost of the method beside named peers, on the same data in the same run: ratios count, seconds depend on the machine.
 
-    python benchmarks/bench_method.py [--quick] [--rounds 3]
+    python -m benchmarks.bench_method [calibration|flips|decision] [--quick] [--rounds 3]
 
-Each part prints one table; nothing is asserted.
+Each part runs in a process of its own, so that peaks do not mix, and prints one table; nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from benchmarks.wide import write_wide
 from gate.calibrate import OperatingPoint, calibrate
 from gate.curves import average_precision, curves
 from gate.heads import Series
@@ -26,6 +34,8 @@ from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score,
 BATCH = 2
 #: Heads that the peers are timed on; their time is scaled to all heads.
 SAMPLE = 20
+#: Seconds within which the contract engine has loaded.
+LOADING_S = 12
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -131,6 +141,53 @@ def torchmetrics(logits: np.ndarray, labels: np.ndarray) -> None:
         binary_average_precision(score, truth)
 
 
+def flips(rounds: int, quick: bool) -> None:
+    """The test of one family beside the float32 matrix product of its size."""
+    from gate.compare import prove_loss, sign_vectors
+
+    cells, clips, resamples = (2_000, 500, 9_999) if quick else (20_000, 500, 9_999)
+    d = np.random.default_rng(5).standard_normal((cells, clips))
+    weight, effect, tested = np.full((cells, clips), 1 / clips), np.full(cells, 0.005), np.ones(cells, bool)
+    signs = sign_vectors(clips, resamples, 1)
+
+    def product() -> None:
+        flip = np.concatenate([signs, -signs]).T.astype(np.float32)
+        left = d.astype(np.float32)
+        for first in range(0, cells, 128):
+            left[first : first + 128] @ flip
+
+    works = {
+        "bare float32 matrix product, in blocks": product,
+        "sign flips, step-down, one family": lambda: prove_loss(d, weight, effect, tested, signs, 0.05),
+    }
+    found = rounds_of(works, rounds)
+    show(f"{cells:,} cells x {clips} clips x {resamples + 1:,} sign vectors", found, next(iter(works)))
+    print(f"peak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB\n")
+
+
+def decision(rounds: int, quick: bool) -> None:
+    """A whole comparison of recorded predictions: tables read, contracts, thresholds, statistics, verdicts."""
+    heads, items = (100, 1_000) if quick else (1_000, 1_000)
+    with tempfile.TemporaryDirectory() as folder:
+        write_wide(Path(folder), heads, items, items // 2)
+        spent = [compared(Path(folder)) for _ in range(rounds + 1)]
+    name = f"{heads:,} heads x {items:,} items, {items // 2} calibration"
+    show("a whole decision over recorded predictions, after imports", {name: spent[1:]}, name)
+
+
+def compared(root: Path) -> float:
+    """Seconds of one comparison; the contract engine, an import of its own process, is loaded before."""
+    import gate.pipeline as pipeline
+    from gate.suite.worker import contract_worker
+
+    with contract_worker(root) as worker:
+        time.sleep(LOADING_S)
+        loaded = mock.patch.object(pipeline, "contract_worker", return_value=nullcontext(worker))
+        asked = {"suite": root, "policy": root / "policy.toml", "thresholds": root / "thresholds"}
+        with loaded:
+            return seconds(lambda: pipeline.compare_bundles(root / "bundles/old", root / "bundles/new", **asked))
+
+
 def show(title: str, found: dict[str, list[float]], base: str) -> None:
     """Median seconds, and the median over rounds of how many times faster than the baseline each is."""
     print(title)
@@ -140,12 +197,21 @@ def show(title: str, found: dict[str, list[float]], base: str) -> None:
         print(f"{name:44}{statistics.median(spent):9.3f}{ratio:14.1f}")
 
 
+PARTS = {"calibration": calibration, "flips": flips, "decision": decision}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=PARTS)
     parser.add_argument("--quick", action="store_true", help="a tenth of the heads")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    calibration(args.rounds, args.quick)
+    if args.part:
+        PARTS[args.part](args.rounds, args.quick)
+        return
+    for part in PARTS:
+        more = ["--rounds", str(args.rounds), *(["--quick"] if args.quick else [])]
+        subprocess.run([sys.executable, "-m", "benchmarks.bench_method", part, *more], check=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def compare_bundles(
     needed for a single one. Raises GateError for everything that a person must mend before the question can be
     answered.
     """
-    with contract_worker(suite) as contracts:
+    with contract_worker(suite) as contracts, ThreadPoolExecutor(1, thread_name_prefix="contracts") as beside:
         exam, rulebook = read_suite(suite), read_policy(policy)
         old, new = read_bundle(incumbent), read_bundle(candidate)
         names, _ = offered(new, exam)
@@ -113,23 +114,26 @@ def compare_bundles(
             for digest, b in older.items()
             if digest in anchor_of.values()
         }
-        held = check_all(contracts, suite, {"candidate": _contract(after), "incumbent": _contract(before)})
-        refuse_broken_tables(held, suite)
+        summaries = {"candidate": _contract(after), "incumbent": _contract(before)}
+        checked = beside.submit(check_all, contracts, suite, summaries)
 
-    layout, index = layout_of(exam), clips_of(exam, 1)
-    evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, released, keep=_named(released))
-    same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
-    evidence_b, points_b = calibrated(exam, stacked(exam, after), rules, points_a, keep=same)
-    side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
-    questions = questions_of(rules, layout)
-    asked = (questions, exam.frames.slices, index, layout.decided)
-    comparison = compare(side_a, side_b, *asked)
-    drift, unknown = None, unknown_to(since, anchor_of, exam)
-    if since.keys() - {old.digest}:
-        shipped = {digest: _released(thresholds, exam, older[digest]) for digest in since}
-        sides = {d: side_a if d == old.digest else _side(exam, since[d], rules, shipped[d]) for d in since}
-        against = compare(anchor_side(sides, anchor_of, layout), side_b, *asked)
-        drift = known(against, questions, exam.predictions, unknown)
+        layout, index = layout_of(exam), clips_of(exam, 1)
+        evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, released, keep=_named(released))
+        same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
+        evidence_b, points_b = calibrated(exam, stacked(exam, after), rules, points_a, keep=same)
+        side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
+        questions = questions_of(rules, layout)
+        asked = (questions, exam.frames.slices, index, layout.decided)
+        comparison = compare(side_a, side_b, *asked)
+        drift, unknown = None, unknown_to(since, anchor_of, exam)
+        if since.keys() - {old.digest}:
+            shipped = {digest: _released(thresholds, exam, older[digest]) for digest in since}
+            sides = {d: side_a if d == old.digest else _side(exam, since[d], rules, shipped[d]) for d in since}
+            against = compare(anchor_side(sides, anchor_of, layout), side_b, *asked)
+            drift = known(against, questions, exam.predictions, unknown)
+
+        held = checked.result()
+        refuse_broken_tables(held, suite)
 
     broken, broken_before = broken_of(exam, before, after, held)
     wrong = [p for p in newly_wrong(exam, strict, rules, side_a, side_b, layout) if p not in broken_before]

@@ -222,6 +222,22 @@ def test_heads_that_the_anchor_lacks_are_judged_against_the_incumbent_alone(line
     assert anchors_in(tmp_path / "out") == dict.fromkeys(PREDICTIONS, lacked) | signs
 
 
+def test_a_prediction_whose_anchor_is_broken_there_is_judged_against_the_incumbent_alone(
+    line: Path, tmp_path: Path
+) -> None:
+    world = make_world(validation=40)
+    outputs = predict(world, noise=0.5)
+    outputs["range"][100] = np.nan
+    best = write_bundle(tmp_path / "best", world, outputs, version="9")
+    _, found = compared(line, tmp_path / "out", "r2", "r3", "--anchor", best)
+    for cell in whole(found):
+        broken = cell["prediction"] == "cam.range"
+        assert (cell["delta_anchor"] is None, cell["p_anchor"] is None) == (broken, broken)
+        assert (cell["verdict"] == "regressed") == (not broken)
+    old, anchor = digests(found)["2"], digests(found)["9"]
+    assert anchors_in(tmp_path / "out") == dict.fromkeys(PREDICTIONS, anchor) | {"cam.range": old}
+
+
 # The rule for moving, alone.
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gate.compare import Comparison, Question, Side, compare, prove_loss, sign_vectors, signflip
 from gate.heads import Head, Series
 from gate.judge import Cell
-from gate.table import EvidenceTable, empty, merge, stack
+from gate.table import EvidenceTable, empty, merge, mixed, stack
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 from tests.support.judged import NO_FACTS, a_policy, a_rule, judged
@@ -430,3 +430,13 @@ def test_evidence_of_frames_added_in_parts_is_that_of_all_frames() -> None:
         assert left == whole
     apart = stack([whole, EvidenceTable((Series("cam.b", 0.0),), 4, whole.keys, whole.counts, names, whole.moments)])
     assert apart.take(np.array([0])) == whole
+
+
+def test_evidence_mixed_of_several_releases_has_each_row_of_its_own() -> None:
+    tables = [oracle.evidence(r) for r in two(5, 6, 4)]
+    which = np.array([1, 0, 1, 0])
+    found = mixed(tables, which)
+    for row, k in enumerate(which):
+        assert all(found.row(row, cell) == tables[k].row(row, cell) for cell in range(found.cells))
+    assert (np.diff(found.keys) > 0).all(), "sorted, as every table is"
+    assert mixed(tables, np.zeros(4, np.int64)) == tables[0]

@@ -32,13 +32,18 @@ def events(count: int, dtype: type, seed: int = 3) -> tuple[Array, Array]:
     return labels, (rng.normal(size=count) * 1.5 + np.where(labels, 1.0, -1.0)).astype(dtype)
 
 
+EVERY = frozenset(
+    {"tp", "fp", "fn", "tn", "events", "sum_brier", "sum_brier_square", "sum_log_loss", "sum_log_loss_square"}
+)
+
+
 def measured(name: str, labels: Array, logits: Array, threshold: float = 0.0) -> float:
     """The metric of one binary head whose frames lie in several cells."""
     cell = np.arange(len(labels)) % 3
     truth = labels.astype(float)[:, None]
     head = head_of("binary", score="sigmoid")
     table = task_of(head).reduce(Batch({"": logits[:, None]}, truth, cell, 3), head)
-    sums = named_sums(table, by_score(table), np.array([int(encode(threshold))]), np.array([False]))
+    sums = named_sums(table, by_score(table), np.array([int(encode(threshold))]), np.array([False]), EVERY)
     return value_of(name, {key: values.sum(axis=1) for key, values in sums.items()})
 
 

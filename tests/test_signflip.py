@@ -246,7 +246,7 @@ def test_ten_clips_that_differ_and_ten_with_positives_make_a_cell_eligible() -> 
     assert eligible(d, positives).tolist() == [True, False, False, True]
 
 
-@pytest.mark.parametrize(("great", "may"), [(1, False), (4, False), (8, False), (9, True), (30, True)])
+@pytest.mark.parametrize(("great", "may"), [(1, False), (4, False), (5, False), (6, True), (30, True)])
 def test_differences_that_a_few_clips_carry_make_no_cell_eligible(great: int, may: bool) -> None:
     """Of 40 clips that all differ, so many by a thousand times more than the rest: these alone are the evidence."""
     d = np.full((2, 40), -1e-3)

@@ -15,7 +15,7 @@ from gate.curves import average_precision, curves
 from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
 from gate.suite import Slice
-from gate.table import ClipIndex, EvidenceTable, Floats, Ints, by_score
+from gate.table import ClipIndex, EvidenceTable, Floats, Ints, by_score, each
 
 Mask = NDArray[np.bool_]
 #: Predictions compared at once: bounds memory, changes nothing else.
@@ -84,12 +84,15 @@ def compare(
     index: validation clips of the cells. decided: (S,) series whose counts need no threshold. other: clips of the
     candidate's cells, where it was asked on others (A/A).
     """
-    parts: list[Comparison] = []
-    for block in _blocks(questions):
+
+    def answered(block: Sequence[int]) -> list[Comparison]:
         rows = np.array(sorted({row for k in block for row in questions[k].series}), dtype=np.int64)
-        a = _part(incumbent, rows, index, incumbent.codes, decided)
-        b = _part(candidate, rows, other or index, incumbent.codes, decided)
-        parts += _parts(a, b, questions, block, rows, slices, decided)
+        metrics = [metric(name) for name in sorted({questions[k].metric for k in block})]
+        a = _part(incumbent, rows, index, incumbent.codes, decided, metrics)
+        b = _part(candidate, rows, other or index, incumbent.codes, decided, metrics)
+        return list(_parts(a, b, questions, block, rows, slices, decided))
+
+    parts = [part for found in each(answered, list(_blocks(questions))) for part in found]
     if not parts:
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
@@ -118,12 +121,14 @@ class _Part:
     index: ClipIndex
 
 
-def _part(side: Side, rows: Ints, index: ClipIndex, shipped: Ints, decided: Mask) -> _Part:
+def _part(side: Side, rows: Ints, index: ClipIndex, shipped: Ints, decided: Mask, metrics: Sequence[Metric]) -> _Part:
     table = side.table.take(rows)
     entries = by_score(table)
-    sums = named_sums(table, entries, side.codes[rows], decided[rows])
-    kept = np.array_equal(side.codes[rows], shipped[rows])
-    same = sums if kept else named_sums(table, entries, shipped[rows], decided[rows])
+    read = frozenset[str]().union(*(_read(what) for what in metrics))
+    sums = named_sums(table, entries, side.codes[rows], decided[rows], read)
+    same = sums
+    if any(what.at_threshold for what in metrics) and not np.array_equal(side.codes[rows], shipped[rows]):
+        same = named_sums(table, entries, shipped[rows], decided[rows], read)
     return _Part(sums, same, ScoredSide(entries, index.clip, index.clips), side.codes[rows], index)
 
 
@@ -156,8 +161,12 @@ def _parts(
 
 def _by_clip(side: _Part, sums: Mapping[str, Floats], rows: Ints, part: Slice, what: Metric) -> dict[str, Floats]:
     """Sums that a cell of this metric is made of, name -> (m, J)."""
-    read = what.needs | {"tp", "fn", "events", "frames", what.squares}
-    return {n: side.index.sum(v[rows], part.cells) for n, v in sums.items() if n in read}
+    return {n: side.index.sum(v[rows], part.cells) for n, v in sums.items() if n in _read(what)}
+
+
+def _read(what: Metric) -> frozenset[str]:
+    """Names of the sums that a cell of this metric is made of."""
+    return what.needs | {"tp", "fn", "events", "frames", what.squares}
 
 
 def _cells(
@@ -228,6 +237,9 @@ def precision_deltas(incumbent: Side, candidate: Side, rows: Ints, cells: Mask) 
     return delta
 
 
+_ERRORS = frozenset({"fp", "fn", "events", "sum_abs_error"})
+
+
 def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decided: Mask, tolerance: Floats) -> Mask:
     """(P,): has the candidate more false or missed events on these cells than the incumbent, at shipped thresholds?
 
@@ -235,7 +247,10 @@ def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decide
     rows: first series of each prediction.
     """
     a, b = (
-        {n: v[rows][:, cells].sum(axis=1) for n, v in named_sums(s.table, by_score(s.table), s.codes, decided).items()}
+        {
+            n: v[rows][:, cells].sum(axis=1)
+            for n, v in named_sums(s.table, by_score(s.table), s.codes, decided, _ERRORS).items()
+        }
         for s in (incumbent, candidate)
     )
     worse = (b["fp"] > a["fp"]) | (b["fn"] > a["fn"])
