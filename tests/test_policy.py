@@ -191,5 +191,5 @@ def test_too_few_sign_vectors_to_prove_anything_are_refused(tmp_path: Path, resa
         assert assigned(tmp_path, text)
     else:
         assert refused(tmp_path, text) == (
-            "policy.toml:1: resamples: too few sign vectors to ever prove a loss; at least 200"
+            "policy.toml:1: resamples: too few sign vectors to ever prove a loss; at least 199"
         )

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 from sklearn.calibration import calibration_curve
 
-from gate.calibrate import reliability as module
 from gate.calibrate.reliability import Reliability, reliability
 from gate.errors import EvidenceError
 from gate.heads import Series
@@ -154,8 +153,8 @@ def test_renaming_clips_changes_no_bit(series: list[list[Event]], order: list[in
 def test_the_size_of_a_block_changes_no_bit(series: list[list[Event]], entries: int, sums: int) -> None:
     whole = of(*series)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_ENTRIES", entries)
-        patch.setattr(module, "_SUMS", sums)
+        patch.setitem(reliability.__globals__, "_ENTRIES", entries)
+        patch.setitem(reliability.__globals__, "_SUMS", sums)
         assert_equal(of(*series), whole)
 
 

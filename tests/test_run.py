@@ -163,6 +163,7 @@ def test_evidence_does_not_depend_on_the_size_of_a_batch(
     bundle = recorded(tmp_path, world, answers(world))
     for size in (1, 7, 1000):
         monkeypatch.setattr(local, "BATCH", size)
+        monkeypatch.setattr(local, "VALUES", 1)
         assert ran(bundle, suite_folder).evidence == good.evidence
 
 
@@ -171,6 +172,7 @@ def test_only_a_bounded_number_of_tables_waits_to_be_added(
 ) -> None:
     waiting: list[int] = []
     monkeypatch.setattr(local, "BATCH", 1)
+    monkeypatch.setattr(local, "VALUES", 1)
     monkeypatch.setattr(local, "PENDING", 4)
     merge, add = local.merge, local._Reducer.add
 
@@ -192,6 +194,7 @@ def test_only_a_few_batches_are_decoded_ahead(
     world: World, suite_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "BATCH", 1)
+    monkeypatch.setattr(local, "VALUES", 1)
     decoded: list[int] = []
     read = local.read_inputs
     monkeypatch.setattr(local, "read_inputs", lambda *given: decoded.append(1) or read(*given))
