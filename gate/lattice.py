@@ -32,9 +32,11 @@ def encode(logits: ArrayLike) -> NDArray[np.uint16]:
     if np.isnan(values).any():
         raise EvidenceError("a score is NaN")
     with np.errstate(over="ignore"):  # beyond 65,504 the code of infinity is the intended answer
-        bits = values.astype(np.float16).view(np.uint16)
-    bits = np.where(bits == 0x8000, np.uint16(0), bits)
-    return np.where(bits & 0x8000, ~bits, bits | np.uint16(0x8000)).astype(np.uint16)
+        bits = values.astype(np.float16)
+    # Flip all bits of a negative number and the sign bit of the others: an arithmetic shift spreads the sign.
+    sign = (bits.view(np.int16) >> 15).view(np.uint16)
+    code = bits.view(np.uint16) ^ (sign | np.uint16(0x8000))
+    return code + (code == 0x7FFF)  # minus zero is zero
 
 
 def decode(codes: ArrayLike) -> NDArray[np.float64]:

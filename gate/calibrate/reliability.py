@@ -20,7 +20,7 @@ from gate.curves import cumulative
 from gate.errors import EvidenceError
 from gate.lattice import MISSED, probability
 from gate.measures import divide
-from gate.table import ClipIndex, Entries, Floats, Ints
+from gate.table import ClipIndex, Entries, Floats, Ints, each
 
 BINS = 15
 #: Expected positives that a bin holds at least; with less than two such bins no calibration error is given.
@@ -81,7 +81,7 @@ def reliability(entries: Entries, index: ClipIndex) -> Reliability:
     takes from the residual (CR2 of Bell & McCaffrey 2002). A bin of one clip has no variance and is left out of both
     sums.
     """
-    parts = [_block(entries, index, rows, part) for rows, part in _blocks(entries, index.clips)]
+    parts = each(lambda block: _block(entries, index, *block), list(_blocks(entries, index.clips)))
     return Reliability(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Reliability)))
 
 
