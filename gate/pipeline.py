@@ -147,6 +147,7 @@ def compare_bundles(
         must_pass=wrong,
         threshold_free={p: x for p, x in zip(layout.rows, free.tolist(), strict=True) if math.isfinite(x)},
         counted=exam.definition.suite.unit or "clip",
+        unknown=frozenset(unknown),
     )
     signs = sign_vectors(index.clips, rulebook.text.resamples, seed_of(exam.digest, old.digest, new.digest))
     slices = [s.name for s in exam.frames.slices]
@@ -178,7 +179,8 @@ def compare_bundles(
         counted=facts.counted,
     )
     curves = _curves_of_regressed(exam, cells, side_a, side_b, layout)
-    later = moved(anchor_of, cells, incumbent=old.digest, candidate=new.digest, unknown=unknown)
+    ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
+    later = moved(anchor_of, cells, incumbent=old.digest, candidate=ships, unknown=unknown)
     return Result(decision, curves, points_a, points_b, later)
 
 

@@ -280,3 +280,18 @@ def test_a_file_that_is_no_thresholds_file_is_refused(tmp_path: Path, text: str)
     (tmp_path / "t.toml").write_text(text)
     with pytest.raises(ConfigError):
         read_thresholds(tmp_path / "t.toml", suite=A, bundle=B)
+
+
+@pytest.mark.parametrize("body", ["thresholds = [1]", "thresholds = 3", "[thresholds]\na = 3"])
+def test_thresholds_that_are_no_table_are_refused(tmp_path: Path, body: str) -> None:
+    head = f'schema = "gate.thresholds/1"\nsuite = "{A}"\nbundle = "{B}"\n'
+    (tmp_path / "t.toml").write_text(head + body + "\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_points(tmp_path / "t.toml", suite=A, bundle=B)
+
+
+def test_a_threshold_beyond_all_numbers_is_refused(tmp_path: Path) -> None:
+    text = render(points(), suite=A, bundle=B).replace("threshold = 1.5", "threshold = " + 400 * "9")
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_points(tmp_path / "t.toml", suite=A, bundle=B)

@@ -421,3 +421,17 @@ def test_slope_and_bias_shrunk_to_the_identity_are_never_far_from_the_best(
         assert mean["shrunk"] < most
         assert mean["shrunk"] < 1.15 * mean["plain"] + 1e-4
         assert mean["isotonic"] > mean["shrunk"] + harm
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        {"map": "identity", "slope": 9.0, "map_positives": 3},
+        {"map": "logistic", "slope": 1e308, "bias": 0.0, "map_positives": 3},
+        {"map": "logistic", "slope": 1.0, "map_positives": 3},
+        {"map": "isotonic", "slope": 1.0, "knots": [32768, 0.0], "map_positives": 3},
+    ],
+)
+def test_a_map_with_what_its_kind_does_not_use_is_refused(pairs: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        map_from(pairs)

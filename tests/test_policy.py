@@ -193,3 +193,9 @@ def test_too_few_sign_vectors_to_prove_anything_are_refused(tmp_path: Path, resa
         assert refused(tmp_path, text) == (
             "policy.toml:1: resamples: too few sign vectors to ever prove a loss; at least 199"
         )
+
+
+@pytest.mark.parametrize(("line", "key"), [("confidence = 0.05", "confidence"), ("alpha = 0.95", "alpha")])
+def test_a_confidence_and_an_alpha_that_were_mixed_up_are_refused(tmp_path: Path, line: str, key: str) -> None:
+    """A confidence of 0.05 would turn the bound inside out, and certify what looks worse than its margin."""
+    assert key in refused(tmp_path, f"{line}\n" + BASE)

@@ -155,11 +155,25 @@ def test_a_degraded_objective_of_a_supporting_prediction_is_told_and_passes() ->
     assert "to be acknowledged" in told["infeasible"]
 
 
-@pytest.mark.parametrize("change", [{"impact": "identical"}, {"tier": "advisory"}])
-def test_objectives_of_what_does_not_gate_say_nothing(change: dict[str, Any]) -> None:
-    outcome, told = ending(replace(CRITICAL, **change), point("unproven"))
-    assert outcome in ("GO", "INCONCLUSIVE")
+def test_an_objective_of_an_advisory_prediction_says_nothing() -> None:
+    _, told = ending(replace(CRITICAL, tier="advisory"), point("unproven"))
     assert not {"unproven-critical", "infeasible", "unattainable"} & told.keys()
+
+
+def test_an_objective_that_the_change_cannot_have_missed_is_told_and_stops_nothing() -> None:
+    outcome, told = ending(replace(CRITICAL, impact="identical"), point("unproven"))
+    assert outcome == "GO"
+    assert "infeasible" in told
+
+
+@pytest.mark.parametrize("status", ["no_positives", "no_scores"])
+@pytest.mark.parametrize("threshold", [1.0, None])
+def test_a_critical_promise_without_evidence_is_never_a_go(status: str, threshold: float | None) -> None:
+    """Its cells may be measured all the same: at the incumbent's threshold, or by a metric that reads none."""
+    found = point(status, threshold=threshold, precision=None, recall=None, bound=None, positives=0)
+    outcome, told = ending(CRITICAL, found)
+    assert outcome == "INCONCLUSIVE"
+    assert told["unproven-critical"].endswith(f"{status.replace('_', ' ')} on the calibration clips")
 
 
 def test_a_proven_objective_says_nothing() -> None:

@@ -402,3 +402,15 @@ def test_a_head_that_answers_the_same_everywhere_is_broken_or_worse_and_never_pa
     for cell in cells:
         if cell["prediction"] != "cam.edge":
             assert cell["verdict"] in ("broken", "regressed"), cell
+
+
+@pytest.mark.parametrize(("told", "verdict"), [(True, "non-inferior"), (False, "undecided")])
+def test_an_anchor_without_a_value_certifies_nothing_unless_it_is_told_to_lack_the_prediction(
+    told: bool, verdict: str
+) -> None:
+    """One that could not decide at all must not switch off the budget of a critical prediction in silence."""
+    a, rule = answers(1, 5.0, 200), a_rule("average_precision", tier="critical", margin=0.2)
+    facts = replace(NO_FACTS, unknown=["cam.h"] if told else [])
+    cell = only(judged([a], [a], [rule], facts=facts, anchor=[a], without_anchor=[0]))
+    assert cell.verdict == verdict
+    assert ("no value on its anchor" in cell.reason) == (not told)

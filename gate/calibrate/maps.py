@@ -280,6 +280,10 @@ def map_from(pairs: Mapping[str, object]) -> CalibrationMap:
     kind = pairs.get("map")
     if kind not in get_args(Kind):
         raise ConfigError(f"unknown calibration map {shown(kind)}", mend="there are: " + ", ".join(get_args(Kind)))
+    used = {"identity": set(), "logistic": {"slope", "bias"}, "isotonic": {"knots"}}[str(kind)]
+    for key in ("slope", "bias", "knots"):
+        if (key in pairs) != (key in used):
+            raise ConfigError(f"a calibration map of kind {kind} {'lacks' if key in used else 'has no'} {key}")
     positives, note = pairs.get("map_positives"), pairs.get("map_note", "")
     if isinstance(positives, bool) or not isinstance(positives, int) or positives < 0:
         raise ConfigError(f"map_positives is no count: {shown(positives)}")
@@ -289,8 +293,8 @@ def map_from(pairs: Mapping[str, object]) -> CalibrationMap:
         return CalibrationMap("identity", positives=positives, note=note)
     if kind == "logistic":
         slope, bias = _number("slope", pairs.get("slope")), _number("bias", pairs.get("bias"))
-        if slope < SMALLEST_SLOPE:
-            raise ConfigError(f"slope must be at least {SMALLEST_SLOPE}, but is {slope}")
+        if not SMALLEST_SLOPE <= slope <= LARGEST_LOGIT or abs(bias) > LARGEST_LOGIT:
+            raise ConfigError(f"slope is {SMALLEST_SLOPE} to {LARGEST_LOGIT:g} and bias within it, not {slope}, {bias}")
         return CalibrationMap("logistic", slope, bias, positives=positives, note=note)
     return CalibrationMap("isotonic", knots=_knots(pairs.get("knots")), positives=positives, note=note)
 

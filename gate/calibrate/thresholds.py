@@ -96,7 +96,7 @@ def read_points(path: Path, *, suite: str, bundle: str) -> tuple[OperatingPoint,
         return tuple(_point(name, table["thresholds"][name]) for name in sorted(table["thresholds"]))
     except ConfigError as error:
         raise error if error.where else ConfigError(error.what, where=str(path), mend=_MEND) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ConfigError(f"the thresholds cannot be read: {shown(error)}", where=str(path), mend=_MEND) from error
 
 

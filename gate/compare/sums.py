@@ -15,7 +15,7 @@ def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection
     """Sums of scored events in `read`, name -> (S, C): counts at each series' threshold code, losses, their squares.
 
     Brier: (p - y)². Log-loss in nats, of the logit, so that it has all its digits; logits beyond half precision
-    count as its largest, 65,504. Missed positives have no score: they are `fn` and enter no loss.
+    count as its largest, 65,504. Missed positives have no score: they are `fn`, events, and without loss.
     """
     place = entries.series * cells + entries.cell
     size = entries.rows * cells

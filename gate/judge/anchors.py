@@ -18,9 +18,14 @@ _MEND = "use the anchors.toml that `gate compare` wrote for this suite, or name 
 
 
 def moved(
-    anchors: Mapping[str, str], cells: Sequence[Cell], *, incumbent: str, candidate: str, unknown: Collection[str]
+    anchors: Mapping[str, str],
+    cells: Sequence[Cell],
+    *,
+    incumbent: str,
+    candidate: str | None,
+    unknown: Collection[str],
 ) -> dict[str, str]:
-    """prediction -> digest of its anchor once the candidate ships.
+    """prediction -> digest of its anchor after this release; candidate: None when it does not ship.
 
     It moves up when one metric of the whole suite is proven better than at the old anchor and no metric is worse.
     unknown: predictions that their anchor lacks or broke; the incumbent takes its place.
@@ -35,7 +40,7 @@ def moved(
         if prediction in unknown:
             after[prediction] = incumbent
         else:
-            after[prediction] = candidate if _better(own, anchor == incumbent) else anchor
+            after[prediction] = candidate if candidate and _better(own, anchor == incumbent) else anchor
     return after
 
 
@@ -70,8 +75,8 @@ def read_anchors(path: Path, *, suite: str) -> dict[str, str]:
             raise ConfigError(f"this is not a {SCHEMA} file", where=str(path), mend=_MEND)
         if table.get("suite") != suite:
             raise ConfigError("these anchors belong to another suite", where=str(path), mend=_MEND)
-        found = dict(table["anchors"])
-        if not all(isinstance(digest, str) for digest in found.values()):
+        found = table["anchors"]
+        if not isinstance(found, dict) or not all(isinstance(digest, str) for digest in found.values()):
             raise ConfigError("an anchor is named by the digest of its bundle", where=str(path), mend=_MEND)
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -30,7 +30,7 @@ class Facts:
     broken, broken_before: prediction -> why, of candidate and incumbent. identical: predictions
     proven unreachable by the change. points_*: prediction -> operating point. must_pass: predictions with new errors
     on a zero-tolerance clip. threshold_free: prediction -> difference of average precision. counted: what the
-    independent unit is called.
+    independent unit is called. unknown: predictions that their anchor lacks or broke.
     """
 
     broken: Mapping[str, str]
@@ -41,6 +41,7 @@ class Facts:
     must_pass: Collection[str]
     threshold_free: Mapping[str, float] = field(default_factory=dict)
     counted: str = "clip"
+    unknown: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,9 @@ def _judged(
         return "regressed", "new errors on a clip that must pass", None, False
     verdict = _verdict(j, i, rule.tier)
     needed, suspect = None, False
+    since = None if j.since is None or prediction in facts.unknown else j.since
+    if verdict == "undecided" and rule.tier == "critical" and whole and since and not np.isfinite(since.low[i]):
+        return verdict, f"undecided: {spelled(name)} has no value on its anchor to compare with", None, False
     if verdict == "undecided":
         needed = _needed(j, i, guarded=rule.tier == "critical" and whole)
         suspect = rule.tier == "supporting" and whole and bool(c.delta[i] <= -j.margin[i] or j.seen.p_raw[i] <= SUSPECT)

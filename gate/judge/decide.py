@@ -109,16 +109,22 @@ def _uncovered(uncovered: Mapping[str, Tier], identical: Sequence[str]) -> Itera
 
 def _infeasible(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> dict[str, list[Reason]]:
     """Objectives with a constraint that the candidate does not keep: code -> reasons (method A11.3)."""
-    tiers = {c.prediction: c.tier for c in gated if c.impact == "reached"}
+    tiers = {c.prediction: c.tier for c in gated}
+    identical = {c.prediction for c in gated if c.impact == "identical"}
+    unmeasured = {c.prediction for c in gated if c.slice == "all" and c.verdict == "not-measurable"}
     found: dict[str, list[str]] = {"unattainable": [], "unproven-critical": [], "infeasible": []}
     for prediction, tier in tiers.items():
         point = points.get(prediction)
-        if point is None or point.feasible or not objective_of(point.objective).constrained:
+        if point is None or point.feasible:
             continue
-        if point.status in ("no_positives", "no_scores"):
+        if point.threshold is not None and not objective_of(point.objective).constrained:
+            continue
+        if point.status in ("no_positives", "no_scores") and prediction in unmeasured:
             continue  # told as not measurable
         critical = "unattainable" if point.status == "unattainable" else "unproven-critical"
-        found[critical if tier == "critical" else "infeasible"].append(prediction)
+        # The change cannot have caused what it cannot reach: told, and no reason to stop it.
+        gates = tier == "critical" and prediction not in identical
+        found[critical if gates else "infeasible"].append(prediction)
     text = {
         "unattainable": "{count} {verb} without a threshold that meets the objective: {names}",
         "unproven-critical": "{count} {verb} not proven to meet the objective: {names}",
@@ -133,6 +139,8 @@ def _infeasible(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> 
 def _shortfall(point: OperatingPoint) -> str:
     """How an operating point misses its constraint, in numbers."""
     goal = objective_of(point.objective)
+    if point.status in ("no_positives", "no_scores"):
+        return f"{point.status.replace('_', ' ')} on the calibration clips"
     held, what = (point.precision, "precision") if goal.kind == "recall" else (point.recall, "recall")
     if point.attained is not None:
         told = f"at best {what} {point.attained:.3f}"

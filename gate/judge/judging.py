@@ -134,8 +134,19 @@ def statistics_of(
     )
     sound = np.array([p not in facts.broken and p not in facts.broken_before for p in asked.prediction], dtype=bool)
     measured = sound & np.isfinite(comparison.delta) & np.isfinite(comparison.se)
+    excused = np.array([p in facts.unknown for p in asked.prediction], dtype=bool)
     judged = _statistics(
-        comparison, drift, asked.margin, asked.effect, measured, identical, asked.guarded, asked.family, policy, signs
+        comparison,
+        drift,
+        excused,
+        asked.margin,
+        asked.effect,
+        measured,
+        identical,
+        asked.guarded,
+        asked.family,
+        policy,
+        signs,
     )
     gated = measured & ~identical & (asked.family != "none")
     return judged, _groups(comparison, drift, asked, heads, gated, policy, signs)
@@ -157,6 +168,7 @@ def _family(tier: Tier, slice_number: int) -> str:
 def _statistics(
     c: Comparison,
     drift: Comparison | None,
+    excused: Mask,
     margin: Floats,
     effect: Floats,
     measured: Mask,
@@ -178,7 +190,8 @@ def _statistics(
             known = np.isfinite(drift.delta) & np.isfinite(drift.se)
             since = _reference(drift, gated & known, effect, family, policy, alpha, signs)
             # The budget of a critical cell: many small losses since its anchor are one great one (method A9).
-            certified &= ~(guarded & known & ~identical) | (since.low > -margin)
+            # An anchor that gives no value proves nothing, unless it lacks the prediction, which is told.
+            certified &= ~(guarded & ~excused & ~identical) | (since.low > -margin)
     shares = {name: alpha * getattr(text.shares, name) for name in FAMILIES}
     return Judged(
         comparison=c,
@@ -253,6 +266,7 @@ def _groups(
     judged = _statistics(
         mean,
         since,
+        np.zeros(count, bool),
         np.array([asked.margin[r].mean() for r in rows]),
         # A mean over many members is steadier than one of them: a fifth of their least loss counts (method A5).
         np.array([asked.effect[r].mean() / 5 for r in rows]),

@@ -59,8 +59,8 @@ class PolicyText:
     """
 
     rules: tuple[RuleText, ...]
-    alpha: Probability = 0.05
-    confidence: Probability = 0.95
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=99, le=1_000_000)] = 9999
     min_effect: Portion = 0.005
     shares: Shares = Shares()

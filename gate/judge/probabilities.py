@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gate.calibrate import Reliability, reliability
 from gate.compare import Comparison, Question, Side, compare, half_width, leaning
 from gate.judge.decision import Probabilities, Probability, ReliabilityBin
 from gate.judge.layout import Layout
+from gate.lattice import MISSED
 from gate.suite import Slice
-from gate.table import ClipIndex, Floats, by_score
+from gate.table import ClipIndex, Floats, Ints, by_score
 
 LOSSES = ("brier", "log_loss")
 
@@ -27,17 +29,25 @@ def probabilities(
     everything = [Slice("all", np.ones(before.table.cells, bool))]
     paired = compare(before, after, questions, everything, index, layout.decided)
     bounds = _bounds(paired, confidence)
+    unscored = _with_missed(before, first) | _with_missed(after, first)
     place = {(questions[q].prediction, questions[q].metric): i for i, q in enumerate(paired.question.tolist())}
     return tuple(
         Probability(
             prediction,
             incumbent=_of(sides[0], i),
             candidate=_of(sides[1], i),
-            brier=_difference(bounds[place[k, "brier"]]),
-            log_loss=_difference(bounds[place[k, "log_loss"]]),
+            # A positive without a score has no loss: whoever misses more would seem better.
+            brier=None if unscored[i] else _difference(bounds[place[k, "brier"]]),
+            log_loss=None if unscored[i] else _difference(bounds[place[k, "log_loss"]]),
         )
         for i, (k, prediction) in enumerate(chosen)
     )
+
+
+def _with_missed(side: Side, rows: Ints) -> NDArray[np.bool_]:
+    """(n,): has the series positives that got no score?"""
+    entries = by_score(side.table.take(rows))
+    return np.bincount(entries.series[entries.code == MISSED], minlength=len(rows)) > 0
 
 
 def _bounds(c: Comparison, confidence: float) -> Floats:
