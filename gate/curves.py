@@ -123,7 +123,7 @@ def cumulative(values: Ints, starts: Ints, series: Ints) -> Ints:
     return running[1:] - running[starts[series]]
 
 
-def running_from_end(values: Floats, starts: Ints, series: Ints) -> Floats:
+def running_from_end(values: Floats, starts: Ints) -> Floats:
     """Sums of `values` (B,) from each bin to the end of its series, this bin included."""
     return _from_end(np.add, values, starts)
 

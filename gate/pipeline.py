@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gate import __version__
 from gate.bundle import Bundle, read_bundle
-from gate.calibrate import OperatingPoint, read_points, thresholds_path
+from gate.calibrate import OperatingPoint, thresholds_path
 from gate.compare import Side, compare, precision_deltas, seed_of, sign_vectors
 from gate.errors import ConfigError, SuiteError, UsageError, shown
 from gate.judge import (
@@ -44,6 +44,7 @@ from gate.judge.layout import (
     layout_of,
     newly_wrong,
     questions_of,
+    released,
     side_of,
     stacked,
     strict_clips,
@@ -102,7 +103,7 @@ def compare_bundles(
         identical, uncovered = unreached(old, new, names), uncovered_heads(new, exam, names)
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
-        released, strict = _released(thresholds, exam, old), strict_clips(exam, rulebook)
+        shipping, strict = released(thresholds, exam, old), strict_clips(exam, rulebook)
         older = {b.digest: b for b in (read_bundle(path) for path in anchors)}
         anchor_of = _anchor_of(exam, older, anchored)
         refuse_too_few(rulebook, references=2 if older.keys() - {old.digest} else 1)
@@ -118,7 +119,7 @@ def compare_bundles(
         checked = beside.submit(check_all, contracts, suite, summaries)
 
         layout, index = layout_of(exam), clips_of(exam, 1)
-        evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, released, keep=_named(released))
+        evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, shipping, keep=_named(shipping))
         same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
         evidence_b, points_b = calibrated(exam, stacked(exam, after), rules, points_a, keep=same)
         side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
@@ -127,7 +128,7 @@ def compare_bundles(
         comparison = compare(side_a, side_b, *asked)
         drift, unknown = None, unknown_to(since, anchor_of, exam)
         if since.keys() - {old.digest}:
-            shipped = {digest: _released(thresholds, exam, older[digest]) for digest in since}
+            shipped = {digest: released(thresholds, exam, older[digest]) for digest in since}
             sides = {d: side_a if d == old.digest else _side(exam, since[d], rules, shipped[d]) for d in since}
             against = compare(anchor_side(sides, anchor_of, layout), side_b, *asked)
             drift = known(against, questions, exam.predictions, unknown)
@@ -233,19 +234,13 @@ def refuse_broken_tables(held: Sequence[ContractResult], suite: Path) -> None:
         raise SuiteError(f"data contracts do not hold: {told}", where=str(suite), mend="mend the tables, freeze anew")
 
 
-def _released(folder: Path, suite: Suite, bundle: Bundle) -> tuple[OperatingPoint, ...]:
-    """Operating points that ship with a bundle; none when its file is not there."""
-    path = thresholds_path(folder, suite.name, bundle.name, bundle.version)
-    return read_points(path, suite=suite.digest, bundle=bundle.digest) if path.is_file() else ()
-
-
 def _named(points: Sequence[OperatingPoint]) -> list[str]:
     return [p.prediction for p in points]
 
 
-def _side(suite: Suite, answers: Run, rules: Mapping[str, Rule], released: Sequence[OperatingPoint]) -> Side:
+def _side(suite: Suite, answers: Run, rules: Mapping[str, Rule], shipping: Sequence[OperatingPoint]) -> Side:
     """A release at its own operating points."""
-    evidence, points = calibrated(suite, stacked(suite, answers), rules, released, keep=_named(released))
+    evidence, points = calibrated(suite, stacked(suite, answers), rules, shipping, keep=_named(shipping))
     return side_of(evidence, points, layout_of(suite))
 
 
@@ -255,9 +250,9 @@ def _anchor_of(suite: Suite, older: Mapping[str, Bundle], anchored: Path | None)
         if len(older) > 1:
             raise UsageError("several anchors, and nothing says which is whose", mend="add --anchors FILE")
         return {p: digest for digest in older for p in suite.predictions}
-    found = read_anchors(anchored, suite=suite.digest)
+    found, predictions = read_anchors(anchored, suite=suite.digest), frozenset(suite.predictions)
     for prediction, digest in found.items():
-        if prediction not in suite.predictions:
+        if prediction not in predictions:
             raise ConfigError(f"the suite has no prediction {shown(prediction)}", where=str(anchored))
         if digest not in older:
             raise UsageError(

@@ -14,12 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from gate.bundle import Bundle, read_bundle
-from gate.calibrate import read_points, thresholds_path
 from gate.compare import MIN_CLIPS, Comparison, Question, Side, compare, seed_of, sign_vectors
 from gate.errors import BundleError, SuiteError, UsageError
 from gate.judge import Facts, Identity, Policy, Rule, assign, read_policy
 from gate.judge.judging import asked_of, statistics_of
-from gate.judge.layout import Layout, broken_of, calibrated, clips_of, layout_of, questions_of, side_of, stacked
+from gate.judge.layout import (
+    Layout,
+    broken_of,
+    calibrated,
+    clips_of,
+    layout_of,
+    questions_of,
+    released,
+    side_of,
+    stacked,
+)
 from gate.judge.plan import PAIRINGS, Plan, PlanCell, assumed, plan_cells
 from gate.judge.shuffles import Alarms, Said, alarms, another_clip, answerable, halves, no_longer_measured, said_of
 from gate.run import Run, offered, outputs_of, run
@@ -197,10 +206,9 @@ def _answered(
     before = run(old, exam, progress=lambda done, of: progress("bundle", done, of))
     after = before if new is None else _run_twin(new, exam, before, identical, progress)
     layout = layout_of(exam)
-    path = thresholds_path(thresholds, exam.name, old.name, old.version)
-    released = read_points(path, suite=exam.digest, bundle=old.digest) if path.is_file() else ()
-    keep = [p.prediction for p in released]
-    evidence, points = calibrated(exam, stacked(exam, before), rules, released, keep=keep)
+    shipping = released(thresholds, exam, old)
+    keep = [p.prediction for p in shipping]
+    evidence, points = calibrated(exam, stacked(exam, before), rules, shipping, keep=keep)
     side, others = side_of(evidence, points, layout), points
     other = side
     if new is not None:

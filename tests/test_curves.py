@@ -171,7 +171,7 @@ def test_running_sums_start_anew_with_each_prediction(parts: list[list[int]]) ->
     forward = [v for p in parts for v in np.cumsum(p).tolist()]
     backward = [v for p in parts for v in np.cumsum(p[::-1])[::-1].tolist()]
     assert cumulative(flat, starts, series).tolist() == forward
-    assert running_from_end(flat.astype(float), starts, series).tolist() == backward
+    assert running_from_end(flat.astype(float), starts).tolist() == backward
 
 
 def test_sums_from_the_end_carry_nothing_from_one_prediction_to_the_next() -> None:
@@ -181,8 +181,8 @@ def test_sums_from_the_end_carry_nothing_from_one_prediction_to_the_next() -> No
     series = np.repeat(np.arange(len(sizes)), sizes)
     values = rng.random(starts[-1]) * np.where(series == 4, 1e12, 1.0)
     looped = [np.cumsum(values[a:b][::-1])[::-1] for a, b in pairwise(starts.tolist())]
-    assert np.array_equal(running_from_end(values, starts, series), np.concatenate(looped))
-    assert running_from_end(np.zeros(0), np.zeros(4, np.int64), np.zeros(0, np.int64)).tolist() == []
+    assert np.array_equal(running_from_end(values, starts), np.concatenate(looped))
+    assert running_from_end(np.zeros(0), np.zeros(4, np.int64)).tolist() == []
 
 
 @pytest.mark.parametrize("total", [1, 3, 7, 50, 99, 100, 101, 1000, 12_345])

@@ -188,8 +188,8 @@ def _influence(side: ScoredSide, cells: Mask) -> _Side:
     value = average_precision(curve)
     accepted = np.maximum(curve.tp + curve.fp, 1).astype(float)
     total = np.maximum(curve.total, 1).astype(float)[curve.series]
-    rest_fp = running_from_end(curve.positives * curve.fp / accepted**2, curve.starts, curve.series)
-    rest_tp = running_from_end(curve.positives * curve.tp / accepted**2, curve.starts, curve.series)
+    rest_fp = running_from_end(curve.positives * curve.fp / accepted**2, curve.starts)
+    rest_tp = running_from_end(curve.positives * curve.tp / accepted**2, curve.starts)
     known = np.nan_to_num(value)
     up = (curve.tp / accepted + rest_fp - known[curve.series]) / total
     down = -rest_tp / total

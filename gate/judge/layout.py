@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.calibrate import IDENTITY, OperatingPoint, apply_maps, calibrate, fit_maps, threshold_codes
+from gate.bundle import Bundle
+from gate.calibrate import (
+    IDENTITY,
+    OperatingPoint,
+    apply_maps,
+    calibrate,
+    fit_maps,
+    read_points,
+    threshold_codes,
+    thresholds_path,
+)
 from gate.compare import Comparison, Question, Side, new_errors
 from gate.curves import curves
 from gate.errors import ConfigError
@@ -86,6 +97,12 @@ def operating_points(
     return tuple(point for points in each(settle, parts) for point in points)
 
 
+def released(folder: Path, suite: Suite, bundle: Bundle) -> tuple[OperatingPoint, ...]:
+    """Operating points that ship with a bundle; none when its file is not there."""
+    path = thresholds_path(folder, suite.name, bundle.name, bundle.version)
+    return read_points(path, suite=suite.digest, bundle=bundle.digest) if path.is_file() else ()
+
+
 def calibrated(
     suite: Suite,
     evidence: EvidenceTable,
@@ -153,7 +170,8 @@ def known(
     drift: Comparison, questions: Sequence[Question], predictions: Sequence[str], unknown: Collection[str]
 ) -> Comparison:
     """The drift without what cannot be told."""
-    gone = np.array([predictions[questions[q].prediction] in unknown for q in drift.question], dtype=bool)
+    lacking = np.array([p in unknown for p in predictions], dtype=bool)
+    gone = lacking[[questions[q].prediction for q in drift.question]]
     return replace(drift, incumbent=np.where(gone, np.nan, drift.incumbent), delta=np.where(gone, np.nan, drift.delta))
 
 
