@@ -126,19 +126,24 @@ def test_a_frame_that_nobody_labelled_counts_for_nobody() -> None:
 @pytest.mark.parametrize(("truth", "word"), [(1.0, "yes"), (0.0, "no"), (NAN, "not labelled")])
 def test_binary_pictures_truth_probability_and_decision(truth: float, word: str) -> None:
     batch = one_cell(BINARY, [[math.log(3)]], np.array([[truth]]))
-    assert TASKS["binary"].picture(batch, BINARY, 0, None).facts == (f"truth {word}", "probability 0.750")
-    assert TASKS["binary"].picture(batch, BINARY, 0, 1.0).facts[2] == "says yes"
-    assert TASKS["binary"].picture(batch, BINARY, 0, 1.5).facts[2] == "says no"
+    assert TASKS["binary"].picture(batch, BINARY, 0, None).facts == (f"truth {word}", "0.75 yes")
+    assert TASKS["binary"].picture(batch, BINARY, 0, 1.0).facts[1] == "0.75 yes"
+    assert TASKS["binary"].picture(batch, BINARY, 0, 1.5).facts[1] == "0.75 no"
+
+
+@pytest.mark.parametrize(("logit", "said"), [(7.0, ">0.99 yes"), (-7.0, "<0.01 no"), (np.inf, "1.00 yes")])
+def test_a_probability_is_shown_as_certain_only_when_it_is(logit: float, said: str) -> None:
+    assert TASKS["binary"].picture(one_cell(BINARY, [[logit]], np.array([[1.0]])), BINARY, 0, 0.0).facts[1] == said
 
 
 def test_a_picture_decides_as_evidence_is_counted() -> None:
     # 0.99999 lies below the threshold 1 and has its code: it is counted as accepted, so it is shown as accepted.
     assert encode(np.float32(0.99999)) == encode(1.0)
     batch = one_cell(BINARY, [[0.99999]], np.array([[1.0]]))
-    assert TASKS["binary"].picture(batch, BINARY, 0, 1.0).facts[2] == "says yes"
+    assert TASKS["binary"].picture(batch, BINARY, 0, 1.0).facts[1].endswith("yes")
     certain = head_of("binary", score="probability")
     batch = one_cell(certain, [[0.0]], np.array([[1.0]]))
-    assert TASKS["binary"].picture(batch, certain, 0, -LARGEST_LOGIT).facts[2] == "says yes"
+    assert TASKS["binary"].picture(batch, certain, 0, -LARGEST_LOGIT).facts[1] == "0.00 yes"
 
 
 # Several labels
@@ -157,7 +162,7 @@ def test_multilabel_counts_each_channel_for_itself_and_skipped_ones_not_at_all()
 
 def test_multilabel_pictures_the_channel_that_is_asked_for() -> None:
     batch = one_cell(SIGNS, [[0.0, math.log(4), 0.0]], np.array([[0.0, 1.0, 0.0]]))
-    assert TASKS["multilabel"].picture(batch, SIGNS, 1, 0.0).facts == ("truth yes", "probability 0.800", "says yes")
+    assert TASKS["multilabel"].picture(batch, SIGNS, 1, 0.0).facts == ("truth yes", "0.80 yes")
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel", "multiclass", "regression"])
@@ -201,7 +206,7 @@ def test_a_frame_without_a_class_counts_for_nobody() -> None:
 def test_multiclass_pictures_truth_and_decision_by_name() -> None:
     raw = [[0.0, math.log(2), 0.0]]
     facts = TASKS["multiclass"].picture(one_cell(LIGHT, raw, np.array([2])), LIGHT, 0, None).facts
-    assert facts == ("truth green", "says amber", "red 0.250", "amber 0.500", "green 0.250")
+    assert facts == ("truth green", "amber 0.50, green 0.25, red 0.25")  # decided, true, asked for
     unknown = TASKS["multiclass"].picture(one_cell(LIGHT, raw, np.array([-1])), LIGHT, 0, None).facts
     assert unknown[0] == "truth not labelled"
 
@@ -261,7 +266,7 @@ def test_segmentation_pictures_right_false_missed_and_ignored_pixels(score: str,
     said = np.array([[[0, 1, 0], [1, 0, 1]]])
     drawing = TASKS["segmentation"].picture(one_cell(seg(score), one_hot(said), truth), seg(score), 0, threshold)
     assert drawing.raster.tolist() == [[1, 3, 2], [0, 255, 255]]
-    assert drawing.facts == ("1 pixels false, 1 missed",)
+    assert drawing.facts == ("1 pixel false, 1 missed",)
 
 
 # Occupied or not
@@ -299,7 +304,7 @@ def test_occupancy_pictures_right_false_missed_and_ignored_cells() -> None:
     raw = [[[1.0, 1.0, -1.0], [1.0, -1.0, 0.49999]]]
     drawing = TASKS["occupancy"].picture(one_cell(EDGE, raw, truth), EDGE, 0, 0.5)
     assert drawing.raster.tolist() == [[1, 2, 3], [255, 0, 1]]  # the last has the threshold's own code
-    assert drawing.facts == ("1 cells false, 1 missed",)
+    assert drawing.facts == ("1 cell false, 1 missed",)
     assert TASKS["occupancy"].picture(one_cell(EDGE, raw, truth), EDGE, 0, None).raster[0, 0] == 1
 
 
@@ -335,7 +340,9 @@ def test_errors_that_overflow_together_are_refused_and_never_wrap_around() -> No
 
 def test_regression_pictures_truth_output_and_error_with_unit() -> None:
     batch = one_cell(RANGE, [[1.5, 8.0, 0.0]], np.array([[1.0, 10.0, 5.0]]))
-    assert TASKS["regression"].picture(batch, RANGE, 1, None).facts == ("truth 10 m", "says 8 m", "error -2")
+    assert TASKS["regression"].picture(batch, RANGE, 1, None).facts == ("truth 10 m", "8 m (error -2)")
+    unknown = one_cell(RANGE, [[1.5, 8.0, 0.0]], np.full((1, 3), NAN))
+    assert TASKS["regression"].picture(unknown, RANGE, 1, None).facts == ("truth not measured", "8 m")
 
 
 # Boxes
@@ -471,7 +478,7 @@ def test_boxes_of_another_shape_than_their_scores_are_refused() -> None:
 
 def test_detection_pictures_hits_false_alarms_missed_and_ignored_boxes() -> None:
     drawing = detection.picture(one_cell(boxes_head(), SCENE, boxes_of(TRUTH)), boxes_head(), 0, None)
-    assert drawing.facts == ("1 hits, 1 false alarms, 1 missed",)
+    assert drawing.facts == ("1 hit, 1 false alarm, 1 missed",)
     assert drawing.boxes == (
         (45.0, 45.0, 70.0, 70.0, "ignored", ""),
         (0.0, 0.0, 4.0, 4.0, "truth", ""),
@@ -484,5 +491,5 @@ def test_detection_pictures_hits_false_alarms_missed_and_ignored_boxes() -> None
 
 def test_a_detection_below_the_threshold_is_not_drawn_and_its_truth_is_missed() -> None:
     batch = one_cell(boxes_head(), SCENE, boxes_of(TRUTH))
-    assert detection.picture(batch, boxes_head(), 0, 2.0).facts == ("1 hits, 0 false alarms, 1 missed",)
+    assert detection.picture(batch, boxes_head(), 0, 2.0).facts == ("1 hit, 0 false alarms, 1 missed",)
     assert detection.picture(batch, boxes_head(), 0, 2.5).facts == ("0 hits, 0 false alarms, 2 missed",)

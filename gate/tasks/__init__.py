@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from gate.heads import Head, TaskKind
 from gate.table import EvidenceTable
 from gate.tasks import binary, detection, multiclass, multilabel, occupancy, regression, segmentation
 from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields
+from gate.tasks.events import Alarms, Events
 
-__all__ = ["TASKS", "Array", "Batch", "Boxes", "Drawing", "Outputs", "Task", "Yields", "task_of"]
+__all__ = ["TASKS", "Alarms", "Array", "Batch", "Boxes", "Drawing", "Events", "Outputs", "Task", "Yields", "task_of"]
 
 
 class Task(Protocol):
@@ -19,6 +21,7 @@ class Task(Protocol):
     def shape(self, head: Head, truth: Array) -> tuple[int, ...] | None: ...
     def scores(self, outputs: Outputs, head: Head) -> Array: ...
     def reduce(self, batch: Batch, head: Head) -> EvidenceTable: ...
+    def events(self, batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]: ...
     def picture(self, batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing: ...
 
 

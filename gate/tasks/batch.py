@@ -84,7 +84,8 @@ class Drawing:
     """What a reviewer sees of one prediction on one frame.
 
     boxes: (x0, y0, x1, y1, kind, caption) in pixels of the head's input. raster: (H, W) uint8, 0 nothing, 1 right,
-    2 false alarm, 3 missed, 255 ignored. facts: lines of text. Kinds of boxes: truth, hit, false, missed, ignored.
+    2 false alarm, 3 missed, 255 ignored. facts: lines of text; the first one, where it begins with "truth", is the
+    same for every release. Kinds of boxes: truth, hit, false, missed, ignored.
     """
 
     facts: tuple[str, ...] = ()
@@ -162,21 +163,30 @@ def _check_room(values: NDArray[np.int64], batch: Batch) -> None:
             raise EvidenceError("a sum of evidence does not fit 64 bits", mend="declare the head in a larger unit")
 
 
-def accepted(logits: Array, threshold: float) -> NDArray[np.bool_]:
-    """Where a score is accepted: as evidence is counted, at or above the threshold on the lattice."""
-    return encode(logits) >= threshold_code(threshold)
+def accepted(logits: Array, threshold: float | None) -> NDArray[np.bool_]:
+    """Where a score is accepted: as evidence is counted, at or above the threshold on the lattice.
+
+    Without an operating point (None) nothing is counted at one; a reviewer is then shown probability one half.
+    """
+    return encode(logits) >= threshold_code(0.0 if threshold is None else threshold)
+
+
+def share(logit: float) -> str:
+    """The probability of a logit, `0.91`; never 0.00 or 1.00 unless it is."""
+    p = float(probability(encode([logit]))[0])
+    text = f"{p:.2f}"
+    return text if text not in ("0.00", "1.00") or p in (0.0, 1.0) else "<0.01" if p < 0.5 else ">0.99"
 
 
 def yes_or_no(logit: float, truth: float, threshold: float | None) -> Drawing:
     """Truth, probability and decision of one event, as text; truth is NaN where nobody labelled it."""
-    said = float(probability(encode([logit]))[0])
-    facts = [f"truth {'not labelled' if np.isnan(truth) else ('no', 'yes')[int(truth)]}", f"probability {said:.3f}"]
-    if threshold is not None:
-        facts.append("says yes" if accepted(np.array(logit), threshold) else "says no")
-    return Drawing(tuple(facts))
+    known = "not labelled" if np.isnan(truth) else "yes" if truth == 1 else "no"
+    said = "yes" if accepted(np.array(logit), threshold) else "no"
+    return Drawing((f"truth {known}", f"{share(logit)} {said}"))
 
 
-def raster_kinds(said: Array, true: Array, ignored: Array, unit: str) -> Drawing:
-    """Right, false and missed places of one (H, W) raster; `said`, `true`, `ignored` are bool."""
+def raster_kinds(said: Array, true: Array, ignored: Array, noun: str) -> Drawing:
+    """Right, false and missed places of one (H, W) raster, a `noun` each; `said`, `true`, `ignored` are bool."""
     raster = np.select([ignored, said & true, said, true], [255, 1, 2, 3], 0).astype(np.uint8)
-    return Drawing((f"{(raster == 2).sum()} {unit} false, {(raster == 3).sum()} missed",), raster=raster)
+    false, missed = int((raster == 2).sum()), int((raster == 3).sum())
+    return Drawing((f"{false:,} {noun if false == 1 else noun + 's'} false, {missed:,} missed",), raster=raster)

@@ -6,12 +6,26 @@ No truth: the frame counts for nobody. No prediction: a missing frame, hence bro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gate.heads import Head
 from gate.lattice import scores_to_logits
 from gate.table import EvidenceTable
-from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table, yes_or_no
+from gate.tasks.batch import (
+    SCORED,
+    Array,
+    Batch,
+    Drawing,
+    Outputs,
+    Yields,
+    accepted,
+    channels_first,
+    scored_table,
+    yes_or_no,
+)
+from gate.tasks.events import Events, channel_logits, decided
 
 
 def yields(head: Head) -> Yields:
@@ -32,6 +46,14 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
     """Histogram of score x label; truth is (B, 1) float, NaN where it does not count."""
     truth = batch.raster
     return scored_table(head, batch, scores(batch.outputs, head), truth, ~np.isnan(truth))
+
+
+def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
+    """One event a frame, none where nobody labelled it."""
+    raw = scores(batch.outputs, head)
+    for k, truth in enumerate(batch.raster[:, channel]):
+        logit = channel_logits(raw[k], head, channel)[None]
+        yield decided(np.array([truth == 1]), logit, accepted(logit, threshold), np.array([not np.isnan(truth)]))
 
 
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:

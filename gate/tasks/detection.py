@@ -14,10 +14,14 @@ import numpy as np
 
 from gate.errors import BundleError
 from gate.heads import Decoder, Head
-from gate.lattice import MISSED, encode, probability, scores_to_logits
-from gate.matching import match
-from gate.table import EvidenceTable, histogram
-from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, summed
+from gate.lattice import MISSED, encode, scores_to_logits
+from gate.matching import match, overlaps
+from gate.table import EvidenceTable, Ints, histogram
+from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, share, summed
+from gate.tasks.events import Alarms, Events
+
+#: Overlap below which a detection saw background and no object (TIDE's t_b).
+BACKGROUND = 0.1
 
 
 def yields(head: Head) -> Yields:
@@ -124,10 +128,57 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
     return summed(head, batch, {"frames": frames}, keys, counts)
 
 
+def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
+    """One event a truth box that counts, and alarms apart, at the first IoU level.
+
+    A truth box has the score of the detection that hits it, accepted or not. Matching takes the best score first, so
+    what lies below the threshold cannot change what hits above it.
+    """
+    truth = batch.boxes
+    for frame, (label, logit, corners) in enumerate(decode(batch.outputs, head)):
+        mine, wanted = label == channel, (truth.frame == frame) & (truth.label == channel)
+        boxes, ignore, logits = truth.corners[wanted], truth.ignore[wanted], logit[mine].astype(np.float64)
+        found, _ = match(logits, corners[mine], boxes, ignore, head.levels[0])
+        hit, alarm, said = found >= 0, found == -1, accepted(logit[mine], threshold)
+        score, right = np.full(len(boxes), np.nan), np.zeros(len(boxes), bool)
+        score[found[hit]], right[found[hit]] = logits[hit], said[hit]
+        yield Events(
+            np.ones(int((~ignore).sum()), bool),
+            score[~ignore],
+            ~right[~ignore],
+            boxes=boxes[~ignore],
+            alarms=Alarms(corners[mine][alarm], logits[alarm], said[alarm]),
+        )
+
+
+def errors(batch: Batch, head: Head, channel: int, threshold: float | None) -> Ints:
+    """(4,) missed, false, localisation and duplicate errors of one class at the first IoU level.
+
+    The definitions of TIDE (Bolya et al. 2020, section 2.2) within one class: a false alarm whose best truth box
+    overlaps it by less than the level, yet by at least 0.1, is a localisation error; one that overlaps a box which a
+    better detection took is a duplicate; all others are false (TIDE tells background from confused classes there).
+    Missed is a truth box that nothing hit, unless a localisation error accounts for it.
+    """
+    truth, level, total = batch.boxes, head.levels[0], np.zeros(4, np.int64)
+    for frame, (label, logit, corners) in enumerate(decode(batch.outputs, head)):
+        mine = (label == channel) & accepted(logit, threshold)
+        wanted = (truth.frame == frame) & (truth.label == channel)
+        boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
+        found, missed = match(logit[mine].astype(np.float64), corners[mine], boxes, ignore, level)
+        # A column of zeros stands for "no truth box at all".
+        overlap = np.pad(overlaps(corners[mine][found == -1], boxes[~ignore], ignore[~ignore]), ((0, 0), (0, 1)))
+        best, nearest = overlap.max(axis=1), overlap.argmax(axis=1)
+        off = (best >= BACKGROUND) & (best < level)
+        duplicate = best >= level
+        explained = np.isin(missed, np.append(np.flatnonzero(~ignore), -1)[nearest[off]])
+        total += [(~explained).sum(), (~off & ~duplicate).sum(), off.sum(), duplicate.sum()]
+    return total
+
+
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Hits, false alarms, missed and ignored boxes of one class in the first frame, at the first IoU level."""
     label, logit, corners = next(decode(batch.outputs, head))
-    mine = (label == channel) & accepted(logit, -np.inf if threshold is None else threshold)
+    mine = (label == channel) & accepted(logit, threshold)
     truth: Boxes = batch.boxes
     wanted = (truth.frame == 0) & (truth.label == channel)
     boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
@@ -135,11 +186,11 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
     drawn = [_drawn(boxes[k], "ignored") for k in np.flatnonzero(ignore)]
     drawn += [_drawn(boxes[k], "truth") for k in found[found >= 0]]
     drawn += [_drawn(boxes[k], "missed", "missed") for k in missed]
-    share = probability(encode(logit[mine]))
-    for box, hit, p in zip(corners[mine], found, share, strict=True):
+    for box, hit, x in zip(corners[mine], found, logit[mine], strict=True):
         kind = "hit" if hit >= 0 else "ignored" if hit == -2 else "false"
-        drawn.append(_drawn(box, kind, f"{p:.2f}"))
-    facts = f"{(found >= 0).sum()} hits, {(found == -1).sum()} false alarms, {len(missed)} missed"
+        drawn.append(_drawn(box, kind, share(float(x))))
+    hits, alarms = int((found >= 0).sum()), int((found == -1).sum())
+    facts = f"{hits} hit{'s' * (hits != 1)}, {alarms} false alarm{'s' * (alarms != 1)}, {len(missed)} missed"
     return Drawing((facts,), tuple(drawn))
 
 

@@ -7,15 +7,15 @@ No truth: the frame counts for nobody. No prediction: a missing frame, hence bro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from gate.heads import Head
-from gate.lattice import encode as lattice_code
-from gate.lattice import probability, scores_to_logits
 from gate.table import EvidenceTable
-from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table
+from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table, share
+from gate.tasks.events import Events, channel_logits, decided
 
 
 def yields(head: Head) -> Yields:
@@ -50,13 +50,20 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
     return scored_table(head, batch, raw, is_true.astype(np.int64), counted, sums)
 
 
-def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
-    """True class, decided class and the probability of each, as text, for the first frame."""
+def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
+    """One event of the class a frame, against the rest; none where the frame has no class."""
     raw = scores(batch.outputs, head)
-    truth = int(batch.raster.reshape(-1)[0])
-    said = int(raw[0].argmax())
-    odds = scores_to_logits(raw, head.score)[0]
-    share = probability(lattice_code(odds))
-    facts = [f"truth {head.channels[truth] if truth >= 0 else 'not labelled'}", f"says {head.channels[said]}"]
-    facts += [f"{name} {p:.3f}" for name, p in zip(head.channels, share, strict=True)]
-    return Drawing(tuple(facts))
+    for frame, truth in zip(raw, batch.raster.reshape(-1), strict=True):
+        said = np.array([frame.argmax() == channel])
+        yield decided(
+            np.array([truth == channel]), channel_logits(frame, head, channel)[None], said, np.array([truth >= 0])
+        )
+
+
+def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
+    """True class and decided class of the first frame, with the probabilities of both and of the channel, as text."""
+    raw = scores(batch.outputs, head)[0]
+    truth, said = int(batch.raster.reshape(-1)[0]), int(raw.argmax())
+    named: dict[int, None] = dict.fromkeys([said, *([truth] if truth >= 0 else []), channel])
+    facts = ", ".join(f"{head.channels[k]} {share(float(channel_logits(raw, head, k)))}" for k in named)
+    return Drawing((f"truth {head.channels[truth] if truth >= 0 else 'not labelled'}", facts))

@@ -7,10 +7,11 @@ No truth: an all-ignored raster counts for nobody. No prediction: a missing fram
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gate.heads import Head
-from gate.lattice import scores_to_logits
 from gate.table import EvidenceTable
 from gate.tasks.batch import (
     SCORED,
@@ -24,6 +25,7 @@ from gate.tasks.batch import (
     raster_kinds,
     scored_table,
 )
+from gate.tasks.events import Events, channel_logits, decided
 
 
 def yields(head: Head) -> Yields:
@@ -47,12 +49,20 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
     return scored_table(head, batch, raw, truth, ~_ignored(truth, head))
 
 
+def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
+    """One event a cell that counts: is it occupied?"""
+    raw = scores(batch.outputs, head)
+    for frame, true in zip(raw, batch.raster.reshape(raw.shape)[:, channel], strict=True):
+        logits = channel_logits(frame, head, channel)
+        yield decided(true == 1, logits, accepted(logits, threshold), ~_ignored(true, head))
+
+
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Right, false and missed cells of one channel in the first frame."""
     raw = scores(batch.outputs, head)
     truth = batch.raster.reshape(raw.shape)[0, channel]
-    said = accepted(scores_to_logits(raw, head.score)[0, channel], 0.0 if threshold is None else threshold)
-    return raster_kinds(said, truth == 1, _ignored(truth, head), "cells")
+    said = accepted(channel_logits(raw[0], head, channel), threshold)
+    return raster_kinds(said, truth == 1, _ignored(truth, head), "cell")
 
 
 def _ignored(truth: Array, head: Head) -> Array:

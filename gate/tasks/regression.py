@@ -7,12 +7,15 @@ No truth: the frame counts for nobody. No prediction: a missing frame, hence bro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gate.evidence import fixed
 from gate.heads import Head
 from gate.table import EvidenceTable
 from gate.tasks.batch import Array, Batch, Drawing, Outputs, Yields, channels_first, summed
+from gate.tasks.events import Events
 
 _SUMS = ("events", "frames", "sum_abs_error", "sum_error", "sum_square_error")
 
@@ -51,7 +54,19 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
     )
 
 
+def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
+    """One event a frame with its error, none where nobody measured; which error is too large is not the task's to say."""
+    said = scores(batch.outputs, head)[:, channel].astype(np.float64)
+    for value, truth in zip(said, batch.raster[:, channel].astype(np.float64), strict=True):
+        measured = np.array([truth])[[not np.isnan(truth)]]
+        n = len(measured)
+        yield Events(measured, np.full(n, np.nan), np.zeros(n, bool), value - measured)
+
+
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Truth, output and error of the first frame, as text."""
     said, truth = float(scores(batch.outputs, head)[0, channel]), float(batch.raster[0, channel])
-    return Drawing((f"truth {truth:.4g} {head.unit}", f"says {said:.4g} {head.unit}", f"error {said - truth:+.4g}"))
+    if np.isnan(truth):
+        return Drawing(("truth not measured", f"{said:.4g} {head.unit}".rstrip()))
+    unit = f" {head.unit}" if head.unit else ""
+    return Drawing((f"truth {truth:.4g}{unit}", f"{said:.4g}{unit} (error {said - truth:+.3g})"))

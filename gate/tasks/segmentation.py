@@ -8,10 +8,11 @@ No truth: an all-ignored picture counts for nobody. No prediction: a missing fra
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gate.heads import Head
-from gate.lattice import scores_to_logits
 from gate.table import EvidenceTable
 from gate.tasks.batch import (
     SCORED,
@@ -26,6 +27,7 @@ from gate.tasks.batch import (
     scored_table,
     summed,
 )
+from gate.tasks.events import Events, channel_logits, decided
 
 _CONFUSION = Yields(
     ("events", "fn", "fp", "frames", "tn", "tp"),
@@ -79,12 +81,22 @@ def _confusion(said: Array, truth: Array, valid: Array, classes: int) -> Array:
     return np.bincount(index, minlength=len(said) * classes * classes).reshape(-1, classes, classes)
 
 
+def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
+    """One event a pixel that counts: is it of this class?"""
+    for raw, truth in zip(scores(batch.outputs, head), batch.raster, strict=True):
+        said = _said(raw, head, channel, threshold)
+        yield decided(truth == channel, channel_logits(raw, head, channel), said, truth != head.ignore)
+
+
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Right, false and missed pixels of one class in the first frame."""
-    raw = scores(batch.outputs, head)[:1]
+    said = _said(scores(batch.outputs, head)[0], head, channel, threshold)
     truth = batch.raster[0]
+    return raster_kinds(said, truth == channel, truth == head.ignore, "pixel")
+
+
+def _said(raw: Array, head: Head, channel: int, threshold: float | None) -> Array:
+    """Where one frame, (K, H, W), is called this class: (H, W) bool."""
     if head.score == "softmax":
-        said = raw.argmax(axis=1)[0] == channel
-    else:
-        said = accepted(scores_to_logits(raw, head.score)[0, channel], 0.0 if threshold is None else threshold)
-    return raster_kinds(said, truth == channel, truth == head.ignore, "pixels")
+        return raw.argmax(axis=0) == channel
+    return accepted(channel_logits(raw, head, channel), threshold)
