@@ -340,7 +340,7 @@ def test_errors_that_overflow_together_are_refused_and_never_wrap_around() -> No
 
 def test_regression_pictures_truth_output_and_error_with_unit() -> None:
     batch = one_cell(RANGE, [[1.5, 8.0, 0.0]], np.array([[1.0, 10.0, 5.0]]))
-    assert TASKS["regression"].picture(batch, RANGE, 1, None).facts == ("truth 10 m", "8 m (error -2)")
+    assert TASKS["regression"].picture(batch, RANGE, 1, None).facts == ("truth 10 m", "8 m (error \u22122 m)")
     unknown = one_cell(RANGE, [[1.5, 8.0, 0.0]], np.full((1, 3), NAN))
     assert TASKS["regression"].picture(unknown, RANGE, 1, None).facts == ("truth not measured", "8 m")
 

@@ -139,8 +139,17 @@ def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded])
     return max(BATCH, VALUES // max(values, 1))
 
 
-def _batches(suite: Suite, networks: Sequence[Network], present: Sequence[Truths], at_once: int) -> Iterator[_Given]:
-    """Batches of the fixed partition, decoded in a thread of their own, `AHEAD` at most in waiting."""
+def _batches(
+    suite: Suite,
+    networks: Sequence[Network],
+    present: Sequence[Truths],
+    at_once: int,
+    wanted: NDArray[np.bool_] | None = None,
+) -> Iterator[_Given]:
+    """Batches of the fixed partition, decoded in a thread of their own, `AHEAD` at most in waiting.
+
+    wanted: (F,) frames that are asked for, None for all; a batch without any of them is left out.
+    """
     needed = {source for n in networks for _, source in n.inputs if "." not in source}
     inputs = {name: given for name, given in suite.inputs.items() if name in needed}
 
@@ -150,6 +159,7 @@ def _batches(suite: Suite, networks: Sequence[Network], present: Sequence[Truths
 
     total = len(suite.frames.ids)
     parts = [np.arange(k, min(k + at_once, total)) for k in range(0, total, at_once)]
+    parts = [part for part in parts if wanted is None or wanted[part].any()]
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
         waiting: list[Future[_Given]] = []
         try:

@@ -171,18 +171,22 @@ def accepted(logits: Array, threshold: float | None) -> NDArray[np.bool_]:
     return encode(logits) >= threshold_code(0.0 if threshold is None else threshold)
 
 
-def share(logit: float) -> str:
-    """The probability of a logit, `0.91`; never 0.00 or 1.00 unless it is."""
-    p = float(probability(encode([logit]))[0])
+def share(p: float) -> str:
+    """A probability as it is read, `0.91`; never 0.00 or 1.00 unless it is."""
     text = f"{p:.2f}"
     return text if text not in ("0.00", "1.00") or p in (0.0, 1.0) else "<0.01" if p < 0.5 else ">0.99"
+
+
+def share_of(logit: float) -> str:
+    """The probability of a logit, as it is counted and read."""
+    return share(float(probability(encode([logit]))[0]))
 
 
 def yes_or_no(logit: float, truth: float, threshold: float | None) -> Drawing:
     """Truth, probability and decision of one event, as text; truth is NaN where nobody labelled it."""
     known = "not labelled" if np.isnan(truth) else "yes" if truth == 1 else "no"
     said = "yes" if accepted(np.array(logit), threshold) else "no"
-    return Drawing((f"truth {known}", f"{share(logit)} {said}"))
+    return Drawing((f"truth {known}", f"{share_of(logit)} {said}"))
 
 
 def raster_kinds(said: Array, true: Array, ignored: Array, noun: str) -> Drawing:

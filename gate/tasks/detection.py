@@ -17,7 +17,7 @@ from gate.heads import Decoder, Head
 from gate.lattice import MISSED, encode, scores_to_logits
 from gate.matching import match, overlaps
 from gate.table import EvidenceTable, Ints, histogram
-from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, share, summed
+from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, share_of, summed
 from gate.tasks.events import Alarms, Events
 
 #: Overlap below which a detection saw background and no object (TIDE's t_b).
@@ -188,7 +188,7 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
     drawn += [_drawn(boxes[k], "missed", "missed") for k in missed]
     for box, hit, x in zip(corners[mine], found, logit[mine], strict=True):
         kind = "hit" if hit >= 0 else "ignored" if hit == -2 else "false"
-        drawn.append(_drawn(box, kind, share(float(x))))
+        drawn.append(_drawn(box, kind, share_of(float(x))))
     hits, alarms = int((found >= 0).sum()), int((found == -1).sum())
     facts = f"{hits} hit{'s' * (hits != 1)}, {alarms} false alarm{'s' * (alarms != 1)}, {len(missed)} missed"
     return Drawing((facts,), tuple(drawn))

@@ -14,7 +14,7 @@ import numpy as np
 
 from gate.heads import Head
 from gate.table import EvidenceTable
-from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table, share
+from gate.tasks.batch import SCORED, Array, Batch, Drawing, Outputs, Yields, channels_first, scored_table, share_of
 from gate.tasks.events import Events, channel_logits, decided
 
 
@@ -65,5 +65,5 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
     raw = scores(batch.outputs, head)[0]
     truth, said = int(batch.raster.reshape(-1)[0]), int(raw.argmax())
     named: dict[int, None] = dict.fromkeys([said, *([truth] if truth >= 0 else []), channel])
-    facts = ", ".join(f"{head.channels[k]} {share(float(channel_logits(raw, head, k)))}" for k in named)
+    facts = ", ".join(f"{head.channels[k]} {share_of(float(channel_logits(raw, head, k)))}" for k in named)
     return Drawing((f"truth {head.channels[truth] if truth >= 0 else 'not labelled'}", facts))

@@ -55,7 +55,7 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
 
 
 def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
-    """One event a frame with its error, none where nobody measured; which error is too large is not the task's to say."""
+    """One event a frame with its error, none where nobody measured; which error is too large it cannot say."""
     said = scores(batch.outputs, head)[:, channel].astype(np.float64)
     for value, truth in zip(said, batch.raster[:, channel].astype(np.float64), strict=True):
         measured = np.array([truth])[[not np.isnan(truth)]]
@@ -69,4 +69,5 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
     if np.isnan(truth):
         return Drawing(("truth not measured", f"{said:.4g} {head.unit}".rstrip()))
     unit = f" {head.unit}" if head.unit else ""
-    return Drawing((f"truth {truth:.4g}{unit}", f"{said:.4g}{unit} (error {said - truth:+.3g})"))
+    error = f"{said - truth:+.3g}".replace("-", "\u2212")
+    return Drawing((f"truth {truth:.4g}{unit}", f"{said:.4g}{unit} (error {error}{unit})"))
