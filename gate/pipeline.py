@@ -20,11 +20,10 @@ from gate.calibrate import OperatingPoint, thresholds_path
 from gate.compare import Side, compare, precision_deltas, seed_of, sign_vectors
 from gate.errors import ConfigError, SuiteError, UsageError, shown
 from gate.judge import (
-    Cell,
-    CurvePair,
     Decision,
     Facts,
     Identity,
+    NetworkFacts,
     Rule,
     assign,
     decide,
@@ -35,7 +34,6 @@ from gate.judge import (
 )
 from gate.judge.anchors import moved, read_anchors
 from gate.judge.layout import (
-    Layout,
     anchor_side,
     broken_of,
     calibrated,
@@ -51,7 +49,7 @@ from gate.judge.layout import (
     unknown_to,
 )
 from gate.judge.probabilities import probabilities
-from gate.report.precision_recall import curve_pairs
+from gate.report.details import Compared
 from gate.run import Run, contract_table, offered, outputs_of, run
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
@@ -66,13 +64,13 @@ def _quiet(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """A decision, and what reports and later runs want besides: operating points of both, curves of what got worse.
+    """A decision, and what reports and later runs want besides: what it rested on, operating points of both.
 
     anchors: prediction -> digest of its anchor once the candidate ships; empty when drift was not asked for.
     """
 
     decision: Decision
-    curves: tuple[CurvePair, ...]
+    compared: Compared
     points_incumbent: tuple[OperatingPoint, ...]
     points_candidate: tuple[OperatingPoint, ...]
     anchors: Mapping[str, str]
@@ -139,12 +137,13 @@ def compare_bundles(
     broken, broken_before = broken_of(exam, before, after, held)
     wrong = [p for p in newly_wrong(exam, strict, rules, side_a, side_b, layout) if p not in broken_before]
     free = precision_deltas(side_a, side_b, layout.first, index.clip >= 0)
+    settled = {p.prediction: p for p in points_a}, {p.prediction: p for p in points_b}
     facts = Facts(
         broken=broken,
         broken_before=broken_before,
         identical=same,
-        points_incumbent={p.prediction: p for p in points_a},
-        points_candidate={p.prediction: p for p in points_b},
+        points_incumbent=settled[0],
+        points_candidate=settled[1],
         must_pass=wrong,
         threshold_free={p: x for p, x in zip(layout.rows, free.tolist(), strict=True) if math.isfinite(x)},
         counted=exam.definition.suite.unit or "clip",
@@ -178,11 +177,12 @@ def compare_bundles(
         probabilities=probabilities(side_a, side_b, layout, index, rulebook.text.confidence),
         anchors=tuple(Identity(b.name, b.version, b.digest) for d, b in older.items() if d in since),
         counted=facts.counted,
+        networks=_networks(old, new),
     )
-    curves = _curves_of_regressed(exam, cells, side_a, side_b, layout)
+    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled)
     ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
     later = moved(anchor_of, cells, incumbent=old.digest, candidate=ships, unknown=unknown)
-    return Result(decision, curves, points_a, points_b, later)
+    return Result(decision, compared, points_a, points_b, later)
 
 
 def calibrate_bundle(
@@ -198,8 +198,17 @@ def calibrate_bundle(
 
 def unreached(old: Bundle, new: Bundle, names: Collection[str]) -> set[str]:
     """Outputs, `network.head`, that the change cannot reach: same program, wiring and upstream networks, by digest."""
-    same = {n.name for n in new.networks if (o := old.network(n.name)) is not None and o.digest == n.digest}
+    same = {n.name for n in _networks(old, new) if n.impact == "identical"}
     return {name for name in names if name.partition(".")[0] in same}
+
+
+def _networks(old: Bundle, new: Bundle) -> tuple[NetworkFacts, ...]:
+    """Networks of the candidate; those with the incumbent's digest are out of the change's reach."""
+    digests = {n.name: n.digest for n in old.networks}
+    return tuple(
+        NetworkFacts(n.name, "identical" if digests.get(n.name) == n.digest else "reached", n.upstream())
+        for n in new.networks
+    )
 
 
 def uncovered_heads(bundle: Bundle, suite: Suite, names: Collection[str]) -> list[str]:
@@ -262,18 +271,3 @@ def _anchor_of(suite: Suite, older: Mapping[str, Bundle], anchored: Path | None)
     if lacking := [p for p in suite.predictions if p not in found]:
         raise ConfigError(f"{shown(lacking[0])} has no anchor", where=str(anchored), mend="add a line for it")
     return found
-
-
-def _curves_of_regressed(
-    suite: Suite, cells: Sequence[Cell], before: Side, after: Side, layout: Layout
-) -> tuple[CurvePair, ...]:
-    thresholds: dict[str, tuple[float | None, float | None]] = {}
-    for cell in cells:
-        if cell.verdict == "regressed" and cell.prediction in layout.rows:
-            known = thresholds.get(cell.prediction, (None, None))
-            thresholds[cell.prediction] = (
-                cell.threshold_incumbent if cell.threshold_incumbent is not None else known[0],
-                cell.threshold_candidate if cell.threshold_candidate is not None else known[1],
-            )
-    row_of = {p: layout.rows[p][0] for p in thresholds}
-    return curve_pairs(list(row_of), row_of, before.table, after.table, thresholds, suite.frames.cell_split == 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -33,6 +33,7 @@ SuiteOption = Annotated[Path | None, typer.Option("--suite", help="Folder of the
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file; policy.toml here, or in the suite.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the reports; reports/CANDIDATE.")]
 ThresholdsOption = Annotated[Path | None, typer.Option("--thresholds", help="Released operating points; thresholds/.")]
+FramesOption = Annotated[int, typer.Option("--frames", min=0, help="Pictures in the report.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json instead of the table.")]
 
 
@@ -88,6 +89,7 @@ def compare(
     anchors: Annotated[Path | None, typer.Option(help="File that says which anchor is whose: anchors.toml.")] = None,
     engine: Annotated[str, typer.Option(help="local")] = "local",
     device: Annotated[str, typer.Option(help="cpu")] = "cpu",
+    frames: FramesOption = 60,
     json: JsonOption = False,
 ) -> None:
     """May CANDIDATE replace INCUMBENT? Writes report.html, verdict.json, junit.xml, summary.md."""
@@ -101,7 +103,7 @@ def compare(
     rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
     if anchors is not None and not anchor:
         raise UsageError("--anchors names releases that are not given", mend="name each with --anchor BUNDLE")
-    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json, anchor or (), anchors))
+    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json, anchor or (), anchors, frames))
 
 
 def _compare(
@@ -114,6 +116,7 @@ def _compare(
     json: bool,
     anchors: Sequence[Path] = (),
     anchored: Path | None = None,
+    frames: int = 60,
 ) -> int:
     from gate.pipeline import compare_bundles
 
@@ -131,17 +134,19 @@ def _compare(
             anchored=anchored,
             progress=progress,
         )
-    _render(result, folder, time, json)
+        written = _write(result, folder, time, frames, lambda done, of: progress("frames", done, of))
+    _print(result, written, json)
     return result.decision.exit_code
 
 
-def _render(result: Result, folder: Path, time: str, json: bool) -> None:
-    from rich.console import Console
-
+def _write(
+    result: Result, folder: Path, time: str, frames: int, progress: Callable[[int, int], None]
+) -> dict[str, Path]:
+    """Everything about a result into its folder; the paths of the reports by file name."""
     from gate.atomic import write_text
     from gate.calibrate import render, thresholds_path
     from gate.judge.anchors import render_anchors
-    from gate.report import print_decision, write_reports
+    from gate.report import write_reports
 
     decision = result.decision
     sides = {"incumbent": result.points_incumbent, "candidate": result.points_candidate}
@@ -151,14 +156,24 @@ def _render(result: Result, folder: Path, time: str, json: bool) -> None:
         write_text(path, render(points, suite=decision.suite.digest, bundle=who.digest))
     if result.anchors:
         write_text(folder / "anchors.toml", render_anchors(result.anchors, suite=decision.suite.digest))
-    written = write_reports(
+    return write_reports(
         decision,
-        result.curves,
+        result.compared,
         folder,
         time=time,
         title=f"{decision.candidate.name} {decision.candidate.version}",
         command=shlex.join(["gate", *sys.argv[1:]]),
+        frames=frames,
+        progress=progress,
     )
+
+
+def _print(result: Result, written: Mapping[str, Path], json: bool) -> None:
+    from rich.console import Console
+
+    from gate.report import print_decision
+
+    decision = result.decision
     try:
         if json:
             typer.echo(written["verdict.json"].read_text(encoding="utf-8"), nl=False)

@@ -142,12 +142,21 @@ class PolicyFacts:
 
 
 @dataclass(frozen=True)
+class NetworkFacts:
+    """A network of the candidate. impact: whether the change reaches it. upstream: networks that it reads."""
+
+    name: str
+    impact: Impact
+    upstream: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Decision:
     """The whole result. reasons: those that decided come first. predictions: how many the suite judges.
 
     uncovered: heads of the candidate that the suite does not judge. runtime: (name, value) facts of the machine.
     probabilities: what scores are worth as probabilities, told and never gated. anchors: releases that drift is
-    measured from. counted: what the independent unit is called.
+    measured from. counted: what the independent unit is called. networks: of the candidate, in running order.
     """
 
     decision: Outcome
@@ -165,29 +174,8 @@ class Decision:
     probabilities: tuple[Probability, ...] = ()
     anchors: tuple[Identity, ...] = ()
     counted: str = "clip"
+    networks: tuple[NetworkFacts, ...] = ()
 
     @property
     def exit_code(self) -> int:
         return EXIT_CODES[self.decision]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Precision-recall curve of one bundle on the validation clips, with its operating point.
-
-    recall, precision: at most 200 points, recall ascending. point: (recall, precision) at the threshold, or None.
-    """
-
-    bundle: Literal["incumbent", "candidate"]
-    recall: tuple[float, ...]
-    precision: tuple[float, ...]
-    point: tuple[float, float] | None
-    threshold: float | None
-    average_precision: float | None
-
-
-@dataclass(frozen=True)
-class CurvePair:
-    prediction: str
-    incumbent: Curve
-    candidate: Curve

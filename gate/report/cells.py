@@ -15,10 +15,10 @@ from gate.judge.decision import VERDICTS, Cell
 from gate.report import figures, words
 
 SPAN = 4  # the forest column shows -4 to +4 margins
-PAGE = 200  # rows of the table that are in the document at once
+PAGE = 1000  # rows of the table on one page
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-IDENTICAL, SUSPECT, PROVABLE = 1, 2, 4  # bits of the column `flags`
+IDENTICAL, SUSPECT, PROVABLE, SPEAKS, GAINED = 1, 2, 4, 8, 16  # bits of the column `flags`
 
 
 def payload(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -45,7 +45,9 @@ def payload(cells: Sequence[Cell]) -> dict[str, Any]:
         )
 
     table("prediction", lambda c: words.name(c.prediction))
-    table("metric", lambda c: f"{words.name(c.metric)} {figures.arrow(c)}")
+    table("network", lambda c: words.name(c.network))
+    table("head", lambda c: words.name(c.head))
+    table("metric", words.metric_name)
     table("slice", lambda c: words.name(c.slice))
     table("task", lambda c: words.name(c.task))
     table("threshold", lambda c: figures.thresholds(c) or None)
@@ -60,13 +62,23 @@ def payload(cells: Sequence[Cell]) -> dict[str, Any]:
     numbers("high", lambda c: c.ci_high, figures.delta_steps)
     numbers("at_incumbent", lambda c: c.delta_at_incumbent_threshold, figures.delta_steps)
     numbers("mdr", lambda c: c.mdr, figures.size_steps)
+    numbers("free", lambda c: c.delta_threshold_free, figures.delta_steps)
+    numbers("since", lambda c: c.delta_anchor, figures.delta_steps)
     columns["p"] = _packed([_p_steps(c.p_adjusted) for c in rows])
+    columns["p_since"] = _packed([_p_steps(c.p_anchor) for c in rows])
     columns["clips"] = _packed([c.clips for c in rows])
     columns["frames"] = _packed([c.frames for c in rows])
     columns["positives"] = _packed([c.positives for c in rows])
     columns["needed"] = _packed([c.clips_needed for c in rows])
     columns["flags"] = _packed(
-        [IDENTICAL * (c.impact == "identical") + SUSPECT * c.suspect + PROVABLE * c.provable for c in rows]
+        [
+            IDENTICAL * (c.impact == "identical")
+            + SUSPECT * c.suspect
+            + PROVABLE * c.provable
+            + SPEAKS * words.speaks(c)
+            + GAINED * c.gained_since_anchor
+            for c in rows
+        ]
     )
     tables["template"], columns["reason"] = _templates([words.prose(c.reason) for c in rows])
     return {"rows": len(rows), "page": PAGE, "span": SPAN, "tables": tables, "columns": columns}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gate.judge.decision import Curve, CurvePair
-from gate.report import figures
+from gate.report import figures, words
+from gate.report.details import Curve, Detail
 
 WIDTH, HEIGHT = 380, 270
 # 56 for the tick labels and the axis title side by side: with 40 they overlap.
@@ -48,8 +48,11 @@ class Chart:
     bottom: int = HEIGHT - BOTTOM
 
 
-def chart_of(pair: CurvePair) -> Chart | None:
-    """Both curves of a prediction on one pair of axes from 0 to 1, or None when neither bundle has a curve."""
+def chart_of(detail: Detail) -> Chart | None:
+    """Both curves of a prediction, at its first level, on axes from 0 to 1; None when a bundle has no curve."""
+    if not detail.curves:
+        return None
+    pair = detail.curves[0]
     lines = tuple(_line(curve) for curve in (pair.incumbent, pair.candidate))
     if not any(line.path for line in lines):
         return None
@@ -67,12 +70,12 @@ def _line(curve: Curve) -> Line:
     point = None
     legend = [curve.bundle]
     if curve.average_precision is not None and math.isfinite(curve.average_precision):
-        legend.append(f"average precision {_share(curve.average_precision)}")
+        legend.append(f"average precision {words.share(curve.average_precision)}")
     if curve.point is not None and all(map(_inside, curve.point)):
         recall, precision = curve.point
         point = (_x(recall), _y(precision))
-        legend.append(f"at threshold {figures.threshold(curve.threshold)} (logit) recall {_share(recall)}")
-        legend.append(f"precision {_share(precision)}")
+        legend.append(f"at threshold {figures.threshold(curve.threshold)} (logit) recall {words.share(recall)}")
+        legend.append(f"precision {words.share(precision)}")
     else:
         legend.append("no operating point")
     return Line(curve.bundle, _path(points), point, ", ".join(legend))
@@ -86,12 +89,6 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 def _inside(number: float) -> bool:
     return math.isfinite(number) and 0 <= number <= 1
-
-
-def _share(number: float) -> str:
-    """A share in per cent, rounded down: 100 % only when it is."""
-    steps = math.floor(round(number * 10_000, 6))
-    return f"{figures.written(steps if number == 1 else min(9_999, steps), 2)} %"
 
 
 def _x(recall: float) -> float:

@@ -1,14 +1,17 @@
-"use strict";
-(() => {
+(async () => {
   // The script puts the columns of the data block on the page: it rounds nothing, judges nothing, and writes names with
   // textContent only. Own elements are found by data attributes, because ids belong to predictions (#front.road_edge).
   const one = (selector) => document.querySelector(selector);
   const all = (selector) => Array.from(document.querySelectorAll(selector));
-  const data = JSON.parse(one('script[type="application/json"]').textContent);
+  const unpacked = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  };
+  if (!window.DecompressionStream) return; // the page then reads as it does without a script
+  const data = await unpacked(one('[data-role="data"]').textContent);
   const { tables, columns } = data;
-  const SVG = one("svg").namespaceURI;
   const MINUS = "\u2212";
-  const IDENTICAL = 1, SUSPECT = 2, PROVABLE = 4;
+  const IDENTICAL = 1, SUSPECT = 2, PROVABLE = 4, SPEAKS = 8, GAINED = 16;
 
   const of = (name, row) => {
     const column = columns[name];
@@ -18,6 +21,7 @@
     return value === undefined ? null : value;
   };
   const entry = (name, row) => tables[name][of(name, row)];
+  const has = (row, flag) => Boolean(of("flags", row) & flag);
 
   const written = (steps, decimals, signed) => {
     const digits = String(Math.abs(steps)).padStart(decimals + 1, "0");
@@ -31,13 +35,13 @@
     const [valueUnit, deltaUnit, decimals] = entry("scale", row);
     return written(steps, decimals, signed) + (unit ? (difference ? deltaUnit : valueUnit) : "");
   };
+  const moved = (name, row) => figure(name, row, { signed: true, difference: true });
   const bounds = (row) => {
-    const low = figure("low", row, { signed: true, unit: false });
-    const high = figure("high", row, { signed: true, unit: false });
+    const [low, high] = ["low", "high"].map((name) => figure(name, row, { signed: true, unit: false }));
     return low || high ? "[" + (low || MINUS + "\u221e") + ", " + (high || "\u221e") + "]" : "";
   };
-  const pText = (row) => {
-    const steps = of("p", row);
+  const pText = (row, name = "p") => {
+    const steps = of(name, row);
     return steps === null ? "" : steps === 0 ? "< 0.0001" : written(steps, 4, false);
   };
   const reason = (row) => {
@@ -59,18 +63,14 @@
     node.append(...children);
     return node;
   };
-  const draw = (tag, attributes) => {
-    const node = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    return node;
-  };
 
-  const HALF = 68, HEIGHT = 20;
+  const { draw } = charts;
+  const HALF = 56, HEIGHT = 20;
   const place = (value) => HALF + (Math.max(-data.span, Math.min(data.span, value)) / data.span) * (HALF - 6);
   const forest = (row) => {
     const middle = inMargins("delta", row);
-    if (middle === null) return null;
-    const ends = ["low", "high"].map((name) => inMargins(name, row)).map((v, k) => (v === null ? middle : v));
+    if (middle === null) return "";
+    const ends = ["low", "high"].map((name) => inMargins(name, row)).map((v) => (v === null ? middle : v));
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
     const svg = draw("svg", { viewBox: `0 0 ${2 * HALF} ${HEIGHT}`, width: 2 * HALF, height: HEIGHT, "aria-hidden": "true" });
     const y = HEIGHT / 2;
@@ -85,33 +85,30 @@
     return svg;
   };
 
-  // ---------------------------------------------------------------------------------------------- filters and order
+  // ------------------------------------------------------------------------------------ predictions, filters and order
+  const cellsOf = tables.prediction.map(() => []); // rows of each prediction, worst first, as the data has them
+  for (let row = 0; row < data.rows; row++) cellsOf[of("prediction", row)].push(row);
+  const leadOf = cellsOf.map((cells) => cells.find((row) => has(row, SPEAKS)));
+
   const filters = Object.fromEntries(all("[data-filter]").map((input) => [input.dataset.filter, input]));
-  const START = { text: "", verdict: "", tier: "", metric: "", slice: "all" };
+  const START = { text: "", verdict: "", tier: "", network: "", task: "", metric: "", slice: "" };
   let sort = { key: "worst", down: false };
   let page = 0;
-  let rows = [];
+  let rows = []; // the cell that is shown of each matching prediction
   let hit = null; // the prediction of the deep link
-  const open = new Set(); // rows that show their detail
+  const open = new Set(); // predictions that show their panel
 
-  if (!tables.slice.includes("all")) START.slice = "";
   const haystacks = [];
   const haystack = (row) => {
     if (haystacks[row] === undefined) {
       const words = ["prediction", "metric", "slice", "task", "tier", "waiver"].map((name) => entry(name, row) || "");
-      const flags = of("flags", row);
-      words.push(entry("verdict", row)[2], reason(row), flags & SUSPECT ? "suspect" : "", flags & IDENTICAL ? "identical" : "");
+      words.push(entry("verdict", row)[2], reason(row), has(row, SUSPECT) ? "suspect" : "", has(row, IDENTICAL) ? "identical" : "");
       haystacks[row] = words.join(" ").toLowerCase();
     }
     return haystacks[row];
   };
 
-  const sortValue = {
-    worst: (row) => row,
-    margins: (row) => inMargins("delta", row),
-    reason,
-    threshold: (row) => entry("threshold", row),
-  };
+  const sortValue = { worst: (row) => row, margins: (row) => inMargins("delta", row), threshold: (row) => entry("threshold", row) };
   for (const name of ["prediction", "metric", "slice"]) sortValue[name] = (row) => entry(name, row);
   for (const name of ["incumbent", "candidate", "delta", "mdr"]) {
     sortValue[name] = (row) => (of(name, row) === null ? null : of(name, row) / 10 ** entry("scale", row)[2]);
@@ -121,12 +118,11 @@
   const select = () => {
     const words = filters.text.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = (name, row) => !filters[name].value || filters[name].value === (name === "verdict" ? entry(name, row)[0] : entry(name, row));
-    rows = [];
-    for (let row = 0; row < data.rows; row++) {
-      if (!["verdict", "tier", "metric", "slice"].every((name) => wanted(name, row))) continue;
-      if (words.length && !words.every((word) => haystack(row).includes(word))) continue;
-      rows.push(row);
-    }
+    const chosen = ["metric", "slice"].some((name) => filters[name].value);
+    rows = cellsOf
+      .map((cells, k) => (chosen ? cells.find((row) => wanted("metric", row) && wanted("slice", row) && (filters.slice.value || has(row, SPEAKS))) : leadOf[k]))
+      .filter((row) => row !== undefined && ["verdict", "tier", "network", "task"].every((name) => wanted(name, row)) && words.every((word) => haystack(row).includes(word)));
+    rows.sort((a, b) => a - b);
     if (sort.key === "worst") {
       if (sort.down) rows.reverse();
       return;
@@ -140,95 +136,174 @@
     });
   };
 
-  // ------------------------------------------------------------------------------------------------------- the rows
+  // ------------------------------------------------------------------------------------------------------- the panels
   const cell = (kind, ...children) => make("td", kind ? { class: kind } : {}, ...children);
+  // A long unit stands under its number, so that the column stays as narrow as the number.
+  const amount = (text) => {
+    const [, number, unit] = /^(\S*) ?(.*)$/.exec(text);
+    return cell("number", ...(unit.length > 3 ? [number, make("span", { class: "bounds" }, unit)] : [text]));
+  };
+  const tagged = (row) => {
+    const [key, symbol, word] = entry("verdict", row);
+    return make("span", { class: "tag v-" + key }, make("span", { class: "mark", "aria-hidden": "true" }, symbol), " " + word);
+  };
+  const drawing = (title, node, ...notes) => make("figure", {}, make("h4", {}, title), node, make("figcaption", {}, ...notes));
+  const note = (text) => make("span", { class: "note" }, text);
 
+  // A long name breaks where its parts end.
+  const named = (name) => make("bdi", {}, ...name.split(/(?<=[._])|(?=\[)/).flatMap((part, k) => (k ? [make("wbr"), part] : [part])));
+
+  const facts = (row) => {
+    const scale = entry("scale", row);
+    const list = make("dl");
+    const since = of("since", row) === null ? "" : `${moved("since", row)}, p ${pText(row, "p_since")}${has(row, GAINED) ? ", proven better" : ""}`;
+    for (const [label, text] of [
+      ["Task", entry("task", row)],
+      ["Direction", scale[3] ? "lower is better" : "higher is better"],
+      ["Margin", scale[5]],
+      ["Clips", count(of("clips", row))],
+      ["Frames", count(of("frames", row))],
+      ["Positives", of("positives", row) === null ? "" : count(of("positives", row))],
+      ["At the incumbent's threshold", moved("at_incumbent", row)],
+      ["Threshold-free (AP)", moved("free", row)],
+      ["Since its anchor", since],
+      ["Clips that would decide", of("needed", row) === null ? "" : "about " + count(of("needed", row)) + " more with positives"],
+      ["A loss could be proven here", has(row, PROVABLE) ? "yes" : "no"],
+      ["Reached by the change", has(row, IDENTICAL) ? "no, identical by construction" : "yes"],
+      ["Waiver", entry("waiver", row) || ""],
+    ]) {
+      if (text) list.append(make("div", {}, make("dt", {}, label), make("dd", {}, make("bdi", {}, text))));
+    }
+    return list;
+  };
+
+  const cellTable = (cells) => {
+    const body = make("tbody");
+    for (const row of cells) {
+      body.append(make("tr", { class: "v-" + entry("verdict", row)[0] },
+        cell("", tagged(row)), cell("", entry("metric", row)), cell("slice", make("bdi", {}, entry("slice", row))),
+        amount(figure("incumbent", row)), amount(figure("candidate", row)),
+        cell("number", moved("delta", row) + " " + bounds(row)), cell("forest", forest(row)),
+        cell("number", pText(row)), cell("number", count(of("clips", row))), cell("reason", make("bdi", {}, reason(row)))));
+    }
+    const heads = ["Verdict", "Metric", "Slice", "Incumbent", "Candidate", "Difference [bounds]", "In margins", "Adjusted p", "Clips", "Reason"];
+    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+    return make("div", { class: "box", tabindex: "0", role: "region", "aria-label": "All cells of this prediction" }, make("table", {}, make("thead", {}, head), body));
+  };
+
+  const panelOf = (prediction, drawn = 0) => {
+    const row = leadOf[prediction] ?? cellsOf[prediction][0];
+    const panel = (Object.hasOwn(data.panels, entry("prediction", row)) && data.panels[entry("prediction", row)]) || {};
+    const root = make("div", { class: "panel" });
+    if (panel.meaning) root.append(make("p", { class: "muted" }, panel.meaning));
+    root.append(facts(row));
+    const grid = make("div", { class: "figures" });
+    for (const pair of (panel.curves || []).slice(drawn)) {
+      const notes = charts.SIDES.map((side, k) => charts.legend(side, `${side}: ${pair[k + 1][3]}`));
+      if (panel.limit) notes.push(note("dotted: the objective's constraint, " + panel.limit[2]));
+      grid.append(drawing("Precision and recall" + (pair[0] ? ", " + pair[0] : ""), charts.precisionRecall(pair, panel.limit), ...notes));
+    }
+    if (panel.reliability) {
+      const [, , , stated, losses] = panel.reliability;
+      const notes = charts.SIDES.map((side, k) => charts.legend(side, stated[k]));
+      grid.append(drawing("Are scores probabilities?", charts.reliability(panel.reliability), ...notes, ...(losses ? [note(losses)] : [])));
+    }
+    if (panel.scores) {
+      grid.append(drawing("Scores", charts.histogram("Histogram of scores", "score (logit)", panel.scores, 2), note("thin: negatives, thick: positives; dashed: incumbent. Each is scaled to its own highest bar.")));
+    }
+    if (panel.errors) grid.append(drawing("Mean error of each clip", charts.histogram("Histogram of mean errors by clip", "output minus truth", panel.errors, 1), note("dashed: incumbent, solid: candidate")));
+    if (panel.strip) {
+      const [, greatest, clips, named] = panel.strip;
+      const worst = make("span", { class: "note" }, `Bars add up to the difference of ${entry("metric", row)}; the longest is ${greatest}.`);
+      if (named.length) worst.append(" Worst: ", ...named.flatMap((name, k) => [k ? ", " : "", make("bdi", { class: "name" }, name)]), ".");
+      grid.append(drawing("Which clips carry it", charts.strip(panel.strip), worst));
+    }
+    if (panel.points) {
+      const body = make("tbody", {}, ...panel.points.map(([label, before, after]) => make("tr", {}, make("th", { scope: "row" }, label), cell("", make("bdi", {}, before)), cell("", make("bdi", {}, after)))));
+      const head = make("tr", {}, ...["Operating point", "incumbent", "candidate"].map((text) => make("th", { scope: "col" }, text)));
+      grid.append(make("figure", { class: "points" }, make("h4", {}, "Thresholds"), make("table", {}, make("thead", {}, head), body)));
+    }
+    root.append(grid, make("h4", {}, `All ${cellsOf[prediction].length} cells`), cellTable(cellsOf[prediction]));
+    return root;
+  };
+
+  // ------------------------------------------------------------------------------------------------------- the table
+  const COLUMNS = all("th[data-sort]").length;
   const tableRow = (row) => {
     const [key, symbol, word] = entry("verdict", row);
     const name = entry("prediction", row);
-    const flags = of("flags", row);
     const tr = make("tr", { class: "v-" + key });
-    const button = make("button", { type: "button", "aria-expanded": String(open.has(row)), title: "Show the detail of this cell" });
+    const button = make("button", { type: "button", "aria-expanded": String(open.has(of("prediction", row))), title: "Show what is behind it" });
     button.append(make("span", { class: "mark", "aria-hidden": "true" }, symbol), " " + word);
     button.addEventListener("click", () => toggle(row, tr, button));
     const verdict = cell("verdict-cell", button);
     const notes = [entry("tier", row)];
-    if (flags & SUSPECT) notes.push("suspect");
-    if (flags & IDENTICAL) notes.push("identical");
+    if (has(row, SUSPECT)) notes.push("suspect");
+    if (has(row, IDENTICAL)) notes.push("identical");
     if (entry("waiver", row) !== null) notes.push("waived");
     verdict.append(make("small", {}, notes.join(", ")));
-    const difference = cell("number", figure("delta", row, { signed: true, difference: true }));
-    if (bounds(row)) difference.append(make("span", { class: "bounds" }, bounds(row)));
-    const picture = forest(row);
     tr.append(
       verdict,
-      cell("prediction", make("a", { class: "name", href: "#" + encodeURIComponent(name) }, make("bdi", {}, name))),
+      cell("prediction", make("a", { class: "name", href: "#" + encodeURIComponent(name) }, named(name)), make("small", {}, entry("task", row))),
       cell("metric", entry("metric", row)),
       cell("slice", make("bdi", {}, entry("slice", row))),
-      cell("number", figure("incumbent", row)),
-      cell("number", figure("candidate", row)),
-      difference,
-      cell("forest", ...(picture ? [picture] : [])),
-      cell("number", figure("mdr", row, { difference: true })),
-      cell("number", entry("threshold", row) || ""),
-      cell("number", pText(row)),
-      cell("number", count(of("clips", row))),
-      cell("reason", make("bdi", {}, reason(row))),
     );
+    if (of("delta", row) === null) tr.append(make("td", { class: "why", colspan: "7" }, make("div", {}, make("bdi", {}, reason(row)))));
+    else {
+      const difference = amount(moved("delta", row));
+      if (bounds(row)) difference.append(make("span", { class: "bounds" }, bounds(row)));
+      tr.append(
+        amount(figure("incumbent", row)),
+        amount(figure("candidate", row)),
+        difference,
+        cell("forest", forest(row)),
+        amount(figure("mdr", row, { difference: true })),
+        cell("number", entry("threshold", row) || ""),
+        cell("number", pText(row)),
+      );
+    }
+    tr.append(cell("number", count(of("clips", row))));
     if (name === hit) tr.classList.add("hit");
     return tr;
   };
-
-  const detailRow = (row) => {
-    const scale = entry("scale", row);
-    const flags = of("flags", row);
-    const facts = [
-      ["Task", entry("task", row)],
-      ["Margin", scale[5]],
-      ["Direction", scale[3] ? "lower is better" : "higher is better"],
-      ["Clips", count(of("clips", row))],
-      ["Frames", count(of("frames", row))],
-      ["Positives", of("positives", row) === null ? "" : count(of("positives", row))],
-      ["At the incumbent's threshold", figure("at_incumbent", row, { signed: true, difference: true })],
-      ["Clips that would decide", of("needed", row) === null ? "" : "about " + count(of("needed", row)) + " more with positives"],
-      ["A loss could be proven here", flags & PROVABLE ? "yes" : "no"],
-      ["Reached by the change", flags & IDENTICAL ? "no, identical by construction" : "yes"],
-      ["Waiver", entry("waiver", row) || ""],
-    ];
-    const list = make("dl");
-    for (const [label, text] of facts) {
-      if (text) list.append(make("div", {}, make("dt", {}, label), make("dd", {}, make("bdi", {}, text))));
-    }
-    const name = entry("prediction", row);
-    const every = make("button", { type: "button" }, "All cells of this prediction");
-    every.addEventListener("click", () => show({ ...START, text: name, slice: "" }));
-    return make("tr", { class: "detail" }, make("td", { colspan: "13" }, list, every));
-  };
+  const panelRow = (row) => make("tr", { class: "detail" }, make("td", { colspan: String(COLUMNS) }, panelOf(of("prediction", row))));
 
   const toggle = (row, tr, button) => {
-    if (open.delete(row)) tr.nextSibling.remove();
+    const prediction = of("prediction", row);
+    if (open.delete(prediction)) tr.nextSibling.remove();
     else {
-      open.add(row);
-      tr.after(detailRow(row));
+      open.add(prediction);
+      tr.after(panelRow(row));
     }
-    button.setAttribute("aria-expanded", String(open.has(row)));
+    button.setAttribute("aria-expanded", String(open.has(prediction)));
   };
 
-  const render = () => {
+  const FIRST = 100; // rows that are there at once; the others of the page follow in the next moments
+  let turn = 0;
+  const append = (body, shown, from, to) => {
+    const part = document.createDocumentFragment();
+    for (const row of shown.slice(from, to)) {
+      part.append(tableRow(row));
+      if (open.has(of("prediction", row))) part.append(panelRow(row));
+    }
+    body.append(part);
+    const mine = turn;
+    if (to < shown.length) requestAnimationFrame(() => mine === turn && append(body, shown, to, to + 300));
+  };
+  const render = (atOnce = FIRST) => {
     const first = page * data.page;
     const shown = rows.slice(first, first + data.page);
-    const body = document.createDocumentFragment();
-    for (const row of shown) {
-      body.append(tableRow(row));
-      if (open.has(row)) body.append(detailRow(row));
-    }
-    if (!shown.length) body.append(make("tr", { class: "empty" }, make("td", { colspan: "13" }, "No cell matches these filters.")));
-    one("tbody").replaceChildren(body);
+    const body = one('[data-role="rows"]');
+    turn++;
+    body.replaceChildren();
+    if (shown.length) append(body, shown, 0, atOnce);
+    else body.append(make("tr", { class: "empty" }, make("td", { colspan: String(COLUMNS) }, "No prediction matches these filters.")));
     one('[data-role="range"]').textContent = shown.length
-      ? `${count(first + 1)} to ${count(first + shown.length)} of ${count(rows.length)} matching cells, ${count(data.rows)} in all`
-      : `0 of ${count(data.rows)} cells`;
+      ? `${count(first + 1)} to ${count(first + shown.length)} of ${count(rows.length)} matching predictions, ${count(cellsOf.length)} in all`
+      : `0 of ${count(cellsOf.length)} predictions`;
     for (const button of all('[data-page="previous"]')) button.disabled = page === 0;
     for (const button of all('[data-page="next"]')) button.disabled = first + data.page >= rows.length;
+    for (const pager of all(".pages")) pager.hidden = rows.length <= data.page;
     for (const head of all("th[data-sort]")) {
       if (head.dataset.sort === sort.key) head.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
@@ -246,6 +321,40 @@
   };
   const toTable = () => one('[data-role="cells"]').scrollIntoView({ block: "start" });
 
+  // ------------------------------------------------------------------------------------------------------- the house map
+  const house = () => {
+    const networks = new Map();
+    leadOf.forEach((row) => {
+      if (row === undefined || !entry("network", row)) return;
+      const heads = networks.get(entry("network", row)) || new Map();
+      heads.set(entry("head", row), [...(heads.get(entry("head", row)) || []), row]);
+      networks.set(entry("network", row), heads);
+    });
+    const root = one('[data-role="house"]');
+    for (const [network, heads] of networks) {
+      const card = make("div", { class: "network" }, make("h3", {}, make("bdi", {}, network)));
+      for (const [head, members] of heads) {
+        const verdicts = new Map();
+        for (const row of members) verdicts.set(entry("verdict", row)[2], (verdicts.get(entry("verdict", row)[2]) || 0) + 1);
+        const told = [...verdicts].map(([word, number]) => `${count(number)} ${word}`).join(", ");
+        const button = make("button", { type: "button", class: "head", title: `${head}: ${told}`, "aria-label": `${head}: ${told}. Show in the table` });
+        button.append(make("bdi", { class: "label" }, head.slice(network.length + 1) || head));
+        const squares = make("span", { class: "squares", "aria-hidden": "true" });
+        for (const row of members) {
+          const [key, symbol] = entry("verdict", row);
+          squares.append(make("i", { class: `v-${key}${has(row, IDENTICAL) ? " identical" : ""}`, title: `${entry("prediction", row)}: ${entry("verdict", row)[2]}` }, key === "non-inferior" ? "" : symbol));
+        }
+        button.append(squares);
+        button.addEventListener("click", () => {
+          show({ ...START, network, text: head });
+          toTable();
+        });
+        card.append(button);
+      }
+      root.append(card);
+    }
+  };
+
   // --------------------------------------------------------------------------------------------------------- events
   for (const input of Object.values(filters)) input.addEventListener("input", update);
   one('[data-role="tools"]').addEventListener("submit", (event) => event.preventDefault());
@@ -257,9 +366,7 @@
   for (const chip of all("[data-verdict]")) {
     chip.addEventListener("click", () => {
       const same = filters.verdict.value === chip.dataset.verdict;
-      // A verdict that only slices have would show an empty table in the view of the whole suite.
-      const inSlices = chip.querySelector("b").textContent === "0" && chip.querySelector("small");
-      show({ ...START, verdict: same ? "" : chip.dataset.verdict, slice: inSlices && !same ? "" : START.slice });
+      show({ ...START, verdict: same ? "" : chip.dataset.verdict });
       if (!same) toTable();
     });
   }
@@ -276,15 +383,36 @@
       toTable();
     });
   }
+  // Frames: both releases side by side, one of them, or the bare picture.
+  for (const button of all("[data-view]")) {
+    button.addEventListener("click", () => {
+      const frames = button.closest("[data-frames]");
+      frames.dataset.frames = button.dataset.view;
+      for (const other of frames.querySelectorAll("[data-view]")) other.setAttribute("aria-pressed", String(other === button));
+    });
+  }
+  for (const folded of all("details[data-panel]")) {
+    folded.addEventListener("toggle", () => {
+      const prediction = tables.prediction.indexOf(folded.dataset.panel);
+      if (folded.open && folded.childElementCount === 1 && prediction >= 0) folded.append(panelOf(prediction, Number(folded.dataset.drawn)));
+    });
+  }
   document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.matches("input, select");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (event.key === "/" && !typing) {
       event.preventDefault();
       filters.text.focus();
     } else if (event.key === "Escape" && typing) show(START);
+    else if ((event.key === "j" || event.key === "k") && !typing) {
+      const buttons = all('[data-role="rows"] > tr > .verdict-cell button');
+      const at = buttons.indexOf(document.activeElement);
+      const next = buttons[at < 0 ? 0 : Math.max(0, Math.min(buttons.length - 1, at + (event.key === "j" ? 1 : -1)))];
+      if (next) next.focus();
+    }
   });
 
-  // #front.road_edge: the block of a regressed prediction if there is one, else its first row in the table.
+  // #front.road_edge: the block of a regressed prediction if there is one, else its row in the table.
   const follow = () => {
     let name = location.hash.slice(1);
     try {
@@ -292,25 +420,27 @@
     } catch {
       // Typed by hand with a lone %: taken as it is.
     }
-    if (!name || !tables.prediction.includes(name)) return;
+    const prediction = tables.prediction.indexOf(name);
+    if (!name || prediction < 0) return;
     hit = name;
-    if (document.getElementById(name)) return render();
-    show(START);
-    let at = rows.findIndex((row) => entry("prediction", row) === name);
-    if (at < 0) {
-      show({ ...START, slice: "" });
-      at = rows.findIndex((row) => entry("prediction", row) === name);
+    if (document.getElementById(name)) {
+      render();
+      document.getElementById(name).scrollIntoView({ block: "start" });
+      return;
     }
-    page = Math.floor(at / data.page);
-    open.add(rows[at]);
-    render();
+    open.add(prediction);
+    show(START);
+    page = Math.floor(rows.findIndex((row) => of("prediction", row) === prediction) / data.page);
+    render(data.page); // the row may be further down than what is there at once
     const target = one("tr.hit");
     target.scrollIntoView({ block: "center" });
     target.querySelector("button").focus({ preventScroll: true });
   };
 
   document.documentElement.classList.add("js");
+  house();
   show(START);
   follow();
   window.addEventListener("hashchange", follow);
+  document.documentElement.dataset.ready = "yes";
 })();

@@ -54,6 +54,7 @@ def verdict_json(decision: Decision, *, time: str) -> str:
         "calibration": [_probability(p) for p in decision.probabilities],
         "anchors": [asdict(a) for a in decision.anchors],
         "counted": decision.counted,
+        "networks": [{"name": n.name, "impact": n.impact, "upstream": list(n.upstream)} for n in decision.networks],
     }
     lines = [f'"{key}": {_value(value)}' for key, value in rows.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"

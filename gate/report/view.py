@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gate.judge.decision import Cell, CurvePair, Decision, Verdict
+from gate.judge.decision import Cell, Decision, Verdict
 from gate.judge.sentences import spelled
 from gate.report import figures, words
 from gate.report.cells import SPAN
 from gate.report.chart import Chart, chart_of
+from gate.report.details import Detail
+from gate.report.frames import FramesView, frames_view
+from gate.report.impact import common_network, networks_line
+from gate.report.moved import Moved
 from gate.suite.contract import ContractResult
 
 BLOCKS = 60  # regressed predictions with a block of their own; further ones are a line each
-CHARTS = 40
+SUSPECTS = 20
 OPEN = 8  # of those, shown without asking
-SENTENCES = 6  # regressed cells told in full within a block
+SENTENCES = 3  # regressed cells told in full within a block
 ITEMS = 100  # entries of a list; the table has them all
 NAMES = 30
+METHOD = "docs/statistics.md"  # of this project: the page itself needs no network
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,12 @@ class FactView:
 
 @dataclass(frozen=True)
 class CountView:
-    """How many cells have a verdict, over the whole suite and in slices."""
+    """How many predictions have a verdict."""
 
     verdict: Verdict
     symbol: str
     word: str
-    whole: str
-    slices: str
+    number: str
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,16 @@ class ListView:
 
 @dataclass(frozen=True)
 class BlockView:
-    """A regressed prediction: its numbers in (lead, evidence) sentences and, where curves exist, its chart."""
+    """A regressed or suspect prediction: its numbers in (lead, evidence) sentences, its curves and frames if any."""
 
     name: str
+    verdict: Verdict
+    symbol: str
     about: str
     told: tuple[tuple[str, str], ...]
     more: int
     chart: Chart | None
+    frames: FramesView | None
 
 
 @dataclass(frozen=True)
@@ -125,17 +132,24 @@ class PageView:
     certainty: tuple[str, ...]
     facts: tuple[FactView, ...]
     counts: tuple[CountView, ...]
-    impact: str
+    impact: tuple[str, ...]
+    hint: str
     blocks: tuple[BlockView, ...]
     regressed: str
     more_regressed: ListView
     broken: ListView
     undecided: ListView
-    suspects: ListView
+    suspects: tuple[BlockView, ...]
+    suspected: str
+    more_suspects: ListView
+    waived: ListView
+    predictions: str
     cells: str
     span: int
     verdicts: tuple[tuple[str, str], ...]
     tiers: tuple[str, ...]
+    networks: tuple[str, ...]
+    tasks: tuple[str, ...]
     metrics: tuple[str, ...]
     slices: tuple[str, ...]
     failed: tuple[ContractView, ...]
@@ -143,23 +157,35 @@ class PageView:
     gaps: tuple[GapView, ...]
     uncovered: tuple[str, ...]
     method: tuple[str, ...]
+    method_address: str
     command: str
     runtime: tuple[tuple[str, str], ...]
+    left_out: str
 
 
-def page_view(decision: Decision, curves: Sequence[CurvePair], *, title: str, command: str) -> PageView:
-    """Everything that the page says, in its order."""
+def page_view(
+    decision: Decision,
+    details: Mapping[str, Detail],
+    moved: Mapping[str, Moved],
+    *,
+    title: str,
+    command: str,
+    left_out: str = "",
+) -> PageView:
+    """Everything that the page says, in its order. details, moved: by prediction; left_out: what had no room, told."""
     cells = sorted(decision.cells, key=words.worst_first)
-    regressed: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if cell.verdict == "regressed":
-            regressed.setdefault(cell.prediction, []).append(cell)
-    pairs = {pair.prediction: pair for pair in curves}
-    charted = [name for name in regressed if name in pairs][:CHARTS]
-    shown = list(regressed)[:BLOCKS]
-    whole = words.by_verdict(c for c in cells if c.slice == "all")
-    slices = words.by_verdict(c for c in cells if c.slice != "all")
+    leads = words.leads(cells)
+    worse = _by_prediction(c for c in cells if c.verdict == "regressed")
+    suspect = {p: c for p, c in _by_prediction(c for c in cells if c.suspect).items() if p not in worse}
+    shown, suspected = list(worse)[:BLOCKS], list(suspect)[:SUSPECTS]
+    counts = words.by_verdict(leads)
     critical = [c for c in cells if c.tier == "critical" and c.slice == "all" and c.verdict == "undecided"]
+
+    brought: set[str] = set()
+
+    def block(prediction: str, told: Sequence[Cell]) -> BlockView:
+        return _block(prediction, told, decision, details.get(prediction), moved.get(prediction), brought)
+
     return PageView(
         title=words.name(title),
         outcome=decision.decision,
@@ -171,31 +197,58 @@ def page_view(decision: Decision, curves: Sequence[CurvePair], *, title: str, co
         steps=words.next_steps(decision),
         certainty=words.certainty(decision),
         facts=_facts(decision),
-        counts=tuple(
-            CountView(v, words.SYMBOLS[v], words.word(v), f"{whole[v]:,}", f"{slices[v]:,}" if slices[v] else "")
-            for v in whole
+        counts=tuple(CountView(v, words.SYMBOLS[v], words.word(v), f"{counts[v]:,}") for v in counts),
+        impact=tuple(
+            f"{line}."
+            for line in (networks_line(decision.networks), f"Predictions: {words.impact_line(cells)}")
+            if line
         ),
-        impact=f"Predictions: {words.impact_line(cells)}.",
-        blocks=tuple(_block(n, regressed[n], decision, pairs[n] if n in charted else None) for n in shown),
-        regressed=words.count(len(regressed), "prediction"),
-        more_regressed=_items([regressed[n][0] for n in list(regressed)[BLOCKS:]], words.movement, named=shown),
-        broken=_items([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=regressed),
+        hint=common_network(decision),
+        blocks=tuple(block(p, worse[p]) for p in shown),
+        regressed=words.count(len(worse), "prediction"),
+        more_regressed=_items([worse[p][0] for p in list(worse)[BLOCKS:]], words.movement, named=shown),
+        broken=_items([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=worse),
         undecided=_items(critical, lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}."),
-        suspects=_items([c for c in cells if c.suspect], lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}."),
+        suspects=tuple(block(p, suspect[p]) for p in suspected),
+        suspected=words.count(len(suspect), "prediction"),
+        more_suspects=_items(
+            [suspect[p][0] for p in list(suspect)[SUSPECTS:]],
+            lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}.",
+            named=suspected,
+        ),
+        waived=_items(
+            [c for c in cells if c.waiver is not None], lambda c: f"{words.word(c.verdict)}: {_difference(c)}"
+        ),
+        predictions=words.count(len(leads), "prediction"),
         cells=f"{len(cells):,}",
         span=SPAN,
-        verdicts=tuple((v, words.word(v)) for v in whole),
+        verdicts=tuple((v, words.word(v)) for v in counts),
         tiers=tuple(t for t in words.TIERS if any(c.tier == t for c in cells)),
-        metrics=tuple(dict.fromkeys(f"{words.name(c.metric)} {figures.arrow(c)}" for c in decision.cells)),
-        slices=tuple(dict.fromkeys(words.name(c.slice) for c in decision.cells)),
+        networks=_distinct(c.network for c in decision.cells if c.network),
+        tasks=_distinct(c.task for c in decision.cells if c.task),
+        metrics=tuple(dict.fromkeys(map(words.metric_name, decision.cells))),
+        slices=_distinct(c.slice for c in decision.cells),
         failed=tuple(_contract(c) for c in decision.contracts if not c.success),
         held=tuple(_contract(c) for c in decision.contracts if c.success),
         gaps=_gaps(cells),
         uncovered=tuple(words.name(n) for n in decision.uncovered),
         method=_method(decision),
+        method_address=METHOD,
         command=words.prose(command),
         runtime=tuple((words.name(key), words.name(text)) for key, text in sorted(decision.runtime)),
+        left_out=left_out,
     )
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(words.name, names)))
+
+
+def _by_prediction(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.prediction, []).append(cell)
+    return found
 
 
 def _reason(code: str, text: str, predictions: tuple[str, ...]) -> ReasonView:
@@ -262,17 +315,22 @@ def _tied(text: str) -> str:
     )
 
 
-def _block(name: str, cells: Sequence[Cell], decision: Decision, pair: CurvePair | None) -> BlockView:
+def _block(
+    name: str, cells: Sequence[Cell], decision: Decision, detail: Detail | None, moved: Moved | None, brought: set[str]
+) -> BlockView:
     whole_first = sorted(cells, key=lambda c: c.slice != "all")
     tiers = sorted({c.tier for c in cells}, key=words.TIERS.index)
     waivers = dict.fromkeys(f"waived {words.name(c.waiver)}" for c in cells if c.waiver is not None)
     told = whole_first[:SENTENCES]
     return BlockView(
         name=words.name(name),
+        verdict=cells[0].verdict,
+        symbol=words.SYMBOLS[cells[0].verdict],
         about=", ".join([*tiers, words.name(cells[0].task), *waivers]),
         told=tuple((_tied(words.lead(c)) + ".", _tied(words.evidence(c, decision))) for c in told),
         more=len(cells) - len(told),
-        chart=None if pair is None else chart_of(pair),
+        chart=chart_of(detail) if detail is not None else None,
+        frames=frames_view(moved, brought) if moved is not None else None,
     )
 
 

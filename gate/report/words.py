@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from gate.errors import shown
 from gate.judge.decision import VERDICTS, Cell, Decision, Outcome, Tier, Verdict
@@ -34,9 +35,15 @@ def word(verdict: Verdict) -> str:
     return verdict.replace("-", " ") if verdict == "not-measurable" else verdict
 
 
+@lru_cache(maxsize=1 << 16)  # twelve thousand cells share a thousand names
 def name(text: str) -> str:
     """A prediction, head, slice or clip name with control and bidi characters escaped."""
     return shown(text, NAME_LIMIT)
+
+
+def metric_name(cell: Cell) -> str:
+    """`average precision ↑`: the arrow points to where better is."""
+    return f"{name(spelled(cell.metric))} {figures.arrow(cell)}"
 
 
 def prose(text: str) -> str:
@@ -72,6 +79,33 @@ def worst_first(cell: Cell) -> tuple[int, int, bool, bool, float, str, str, str]
         cell.metric,
         cell.slice,
     )
+
+
+def leads(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """The cell that speaks for each prediction or group, worst first.
+
+    Its worst over the whole suite, or on a slice where a loss is proven, suspected, or the measurement broke; what a
+    slice leaves open is told in the slice.
+    """
+    first: dict[str, Cell] = {}
+    for cell in sorted(cells, key=worst_first):
+        if speaks(cell):
+            first.setdefault(cell.prediction, cell)
+    return tuple(first.values())
+
+
+def speaks(cell: Cell) -> bool:
+    """Whether a cell can speak for its prediction."""
+    return cell.slice == "all" or cell.verdict in ("regressed", "broken") or cell.suspect
+
+
+def share(number: float | None) -> str:
+    """A share in per cent, rounded down: 100 % only when it is."""
+    if number is None or not math.isfinite(number):
+        return "not measured"
+    steps = math.floor(round(number * 10_000, 6))
+    steps = steps if number == 1 else min(9_999, steps)
+    return f"{figures.written(steps, 2)} %"
 
 
 def is_group(cell: Cell) -> bool:

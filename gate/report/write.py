@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from gate import atomic
-from gate.judge.decision import CurvePair, Decision
+from gate.judge.decision import Decision
+from gate.report import words
+from gate.report.details import Compared, chosen, details
+from gate.report.flips import write_flips
 from gate.report.html import render_page
 from gate.report.junit import junit_xml
+from gate.report.moved import moved_frames
 from gate.report.summary import summary_markdown
 from gate.report.verdict import verdict_json
 
+#: Pictures of one page, unless somebody asks for another number.
+FRAMES = 60
+
 
 def write_reports(
-    decision: Decision, curves: Sequence[CurvePair], out: Path, *, time: str, title: str, command: str
+    decision: Decision,
+    compared: Compared | None,
+    out: Path,
+    *,
+    time: str,
+    title: str,
+    command: str,
+    frames: int = FRAMES,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Path]:
-    """Write report.html, junit.xml, summary.md and verdict.json into `out`; the paths by file name, in that order.
+    """Write all reports into `out`; the paths by file name, in that order.
 
-    `out` is made when needed. Everything is rendered before anything is written, each file is there whole or not at
-    all, and verdict.json comes last: where it is, the others are too. Raises UsageError when `out` cannot be written.
+    compared: what the decision rested on; without it the page has no panels and no frames. frames: pictures in the
+    page. `out` is made when needed. All is rendered before anything is written, each file is there whole or not
+    at all, and verdict.json comes last: where it is, the others are too. Raises UsageError when `out` cannot be
+    written.
     """
+    panels, moved, flips = (), (), None
+    if compared is not None:
+        leads = words.leads(decision.cells)
+        panels = details(compared, [c for c in leads if c.impact == "reached"])
+        wanted = chosen(compared, leads)
+        moved, flips = moved_frames(
+            compared.incumbent, compared.candidate, compared.suite, wanted, limit=frames, progress=progress
+        )
     texts = {
-        "report.html": render_page(decision, curves, title=title, command=command),
+        "report.html": render_page(decision, panels, moved, title=title, command=command),
         "junit.xml": junit_xml(decision),
         "summary.md": summary_markdown(decision),
         "verdict.json": verdict_json(decision, time=time),
@@ -31,6 +56,8 @@ def write_reports(
     stale = out / "verdict.json"
     if stale.is_file():
         stale.unlink()
+    if flips is not None:
+        write_flips(out / "flips.parquet", flips)
     for name, text in texts.items():
         atomic.write_text(out / name, text)
     return {name: out / name for name in texts}

@@ -10,8 +10,6 @@ from typing import Any
 
 from gate.judge.decision import (
     Cell,
-    Curve,
-    CurvePair,
     Decision,
     Identity,
     Outcome,
@@ -178,18 +176,7 @@ def a_mixed_decision() -> Decision:
     )
 
 
-def a_curve_pair(prediction: str = "front.road_edge", loss: float = 0.12) -> CurvePair:
-    """Two smooth precision-recall curves of 200 points, the candidate's below the incumbent's."""
-
-    def curve(bundle: Any, steep: float, threshold: float) -> Curve:
-        recall = tuple(k / 199 for k in range(200))
-        precision = tuple(1 - steep * r**4 - 0.01 * math.sin(40 * r) ** 2 for r in recall)
-        return Curve(bundle, recall, precision, (recall[170], precision[170]), threshold, sum(precision) / 200)
-
-    return CurvePair(prediction, curve("incumbent", 0.15, 0.6519), curve("candidate", 0.15 + loss, 0.46))
-
-
-def a_large_decision(predictions: int = 1037, slices: int = 6, seed: int = 47) -> tuple[Decision, list[CurvePair]]:
+def a_large_decision(predictions: int = 1037, slices: int = 6, seed: int = 47) -> Decision:
     """`predictions` x 2 metrics x `slices`, plausible and repeatable, with one regression: `front.road_edge`."""
     rng = random.Random(seed)
     slice_names = ("all", "time_of_day=day", "time_of_day=dusk", "weather=rain", "scene_density=high",
@@ -216,11 +203,8 @@ def a_large_decision(predictions: int = 1037, slices: int = 6, seed: int = 47) -
                     "threshold_candidate": (new if reached else old) if metric == "f1" else None,
                 }  # fmt: skip
                 cells.append(_plausible(prediction, common, reached, quality, noise / math.sqrt(share), rare, rng))
-    return (
-        a_decision(cells, "NO-GO", contracts=tuple(a_contract(name=f"labels.check_{k}") for k in range(40)),
-                   uncovered=("front.new_head",)),
-        [a_curve_pair()],
-    )  # fmt: skip
+    contracts = tuple(a_contract(name=f"labels.check_{k}") for k in range(40))
+    return a_decision(cells, "NO-GO", contracts=contracts, uncovered=("front.new_head",))
 
 
 def _prediction_names(number: int) -> list[str]:
