@@ -196,7 +196,7 @@ def _follow(trail: _Trail, answers: Sequence[Mapping[str, Answered]], suite: Sui
 def _loss(flips: Sequence[Flip], before: Events, after: Events) -> tuple[int, float]:
     """(net flips, probability that the truth lost over all events or growth of |error|) of one frame."""
     negative, positive = counted(flips)
-    if len(before.error):
+    if before.truth.dtype != bool:
         return negative - positive, sum(growth(f) for f in flips)
     lost = (probabilities(before.score) - probabilities(after.score)) * np.where(before.truth, 1.0, -1.0)
     return negative - positive, float(lost.sum())
