@@ -81,6 +81,8 @@ def flips_of(before: Events, after: Events, level: float) -> list[Flip]:
 
 def _places(before: Events, after: Events) -> Iterator[Flip]:
     """One flip a kind, with the means of the scores."""
+    if np.array_equal(before.wrong, after.wrong):  # most frames: nothing moved
+        return
     lost, won = after.wrong & ~before.wrong, before.wrong & ~after.wrong
     for kind, where in (
         ("missed", lost & before.truth),

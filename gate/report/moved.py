@@ -182,6 +182,8 @@ def _follow(trail: _Trail, answers: Sequence[Mapping[str, Answered]], suite: Sui
         flips = flips_of(old, new, head.levels[0])
         trail.flips += [(row, flip) for flip in flips]
         trail.errors += np.abs(old.error).tolist()
+        if not trail.room:
+            continue
         here = Place(row, int(suite.frames.clip[row]), *_loss(flips, old, new))
         chosen = worst([*(s.place for s in trail.shots), here], trail.room)
         if len(trail.shots) in chosen:
