@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.metrics import multilabel_confusion_matrix
 
 from gate.errors import BundleError, EvidenceError
@@ -19,6 +21,7 @@ from gate.heads import Decoder, Head
 from gate.lattice import LARGEST_LOGIT, MISSED, decode, encode
 from gate.table import EvidenceTable
 from gate.tasks import TASKS, Batch, detection, task_of
+from gate.tasks.events import channel_logits
 from tests.oracles import centernet
 from tests.support.kinds import KINDS, boxes_of, head_of, random_frames
 
@@ -38,9 +41,9 @@ def reduced(head: Head, outputs: Any, truth: Any) -> EvidenceTable:
     return task_of(head).reduce(one_cell(head, outputs, truth), head)
 
 
-def events(table: EvidenceTable, series: int = 0) -> Scored:
+def events(table: EvidenceTable, series: int = 0, cell: int = 0) -> Scored:
     """(logit, label) -> count; a positive without a score has the logit None."""
-    row: ScoredEvents = table.row(series, 0).events
+    row: ScoredEvents = table.row(series, cell).events
     return {
         (None if code == MISSED else float(decode(code)), label): count
         for code, label, count in zip(row.codes, row.labels, row.counts, strict=True)
@@ -88,6 +91,54 @@ def test_evidence_has_the_sums_that_its_kind_announces(kind: str) -> None:
     frames = random_frames(kind, 4, 2)
     table = task_of(frames.head).reduce(frames.batch(range(4)), frames.head)
     assert table.names == task_of(frames.head).yields(frames.head).sums
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@laws
+@given(st.integers(0, 10**6))
+def test_the_events_of_frames_are_those_that_evidence_counts(kind: str, seed: int) -> None:
+    """Two ways to the same numbers: evidence, which the oracles of this file hold, and events, frame by frame."""
+    frames = random_frames(kind, 7, seed)
+    head, table = frames.head, frames.evidence([range(7)])
+    threshold = 0.5 if task_of(head).yields(head).thresholded else None
+    for row, channel in enumerate(head.judged):
+        series = row * len(head.levels)
+        counted, wrong, errors = Counter[tuple[float | None, bool]](), 0, 0.0
+        for one in task_of(head).events(frames.batch(range(7)), head, channel, threshold):
+            codes = [None if math.isnan(s) else float(decode(encode(s))) for s in one.score]
+            counted.update(zip(codes, one.truth.tolist(), strict=True))
+            counted.update((float(decode(encode(s))), False) for s in one.alarms.score)
+            wrong += int(one.wrong.sum() + one.alarms.accepted.sum())
+            errors += float(np.abs(one.error).sum())
+        cells = range(table.cells)
+        if kind == "regression":
+            assert errors == pytest.approx(table.sums("sum_abs_error")[series].sum())
+            continue
+        if "curve" in task_of(head).yields(head).provides:
+            expected = Counter[tuple[float | None, bool]]()
+            for cell in cells:
+                for key, count in events(table, series, cell).items():
+                    expected[key] += count
+            # The log-odds of a softmax differ in the last bits between one class and all at once.
+            assert counted == expected or kind == "multiclass"
+            assert counted.total() == expected.total()
+        if threshold is None:
+            assert wrong == (table.sums("fp") + table.sums("fn"))[series].sum()
+        else:
+            assert wrong == sum(n for (x, label), n in counted.items() if (x is not None and x >= 0.5) != label)
+
+
+def test_the_log_odds_of_one_class_are_those_of_all_classes_at_once() -> None:
+    raw = np.random.default_rng(0).normal(scale=5, size=(4, 3, 5))
+    head = head_of("segmentation", ("a", "b", "c", "d"), score="softmax")
+    for k in range(4):
+        assert channel_logits(raw, head, k) == pytest.approx(scipy_log_odds(raw, k), rel=1e-12)
+
+
+def scipy_log_odds(raw: Array, k: int) -> Array:
+    """log p - log(1 - p) of class k, axis 0; fine where p is not close to 1."""
+    p = softmax(raw, axis=0)
+    return np.log(p[k]) - np.log(np.delete(p, k, axis=0).sum(axis=0))
 
 
 def test_every_kind_is_listed_under_its_own_name() -> None:
@@ -340,9 +391,11 @@ def test_errors_that_overflow_together_are_refused_and_never_wrap_around() -> No
 
 def test_regression_pictures_truth_output_and_error_with_unit() -> None:
     batch = one_cell(RANGE, [[1.5, 8.0, 0.0]], np.array([[1.0, 10.0, 5.0]]))
-    assert TASKS["regression"].picture(batch, RANGE, 1, None).facts == ("truth 10 m", "8 m (error \u22122 m)")
+    assert TASKS["regression"].picture(batch, RANGE, 1, None).facts == ("truth 10 m", "8 (error \u22122)")
     unknown = one_cell(RANGE, [[1.5, 8.0, 0.0]], np.full((1, 3), NAN))
     assert TASKS["regression"].picture(unknown, RANGE, 1, None).facts == ("truth not measured", "8 m")
+    plain = replace(RANGE, unit="")
+    assert TASKS["regression"].picture(batch, plain, 0, None).facts == ("truth 1", "1.5 (error +0.5)")
 
 
 # Boxes
@@ -482,7 +535,7 @@ def test_detection_pictures_hits_false_alarms_missed_and_ignored_boxes() -> None
     assert drawing.boxes == (
         (45.0, 45.0, 70.0, 70.0, "ignored", ""),
         (0.0, 0.0, 4.0, 4.0, "truth", ""),
-        (20.0, 20.0, 30.0, 30.0, "missed", "missed"),
+        (20.0, 20.0, 30.0, 30.0, "missed", ""),
         (0.0, 0.0, 4.0, 4.0, "hit", "0.88"),
         (0.0, 0.0, 4.0, 3.0, "false", "0.73"),
         (50.0, 50.0, 60.0, 60.0, "ignored", "0.62"),
@@ -493,3 +546,54 @@ def test_a_detection_below_the_threshold_is_not_drawn_and_its_truth_is_missed() 
     batch = one_cell(boxes_head(), SCENE, boxes_of(TRUTH))
     assert detection.picture(batch, boxes_head(), 0, 2.0).facts == ("1 hit, 0 false alarms, 1 missed",)
     assert detection.picture(batch, boxes_head(), 0, 2.5).facts == ("0 hits, 0 false alarms, 2 missed",)
+
+
+def test_a_truth_box_has_the_score_of_what_hits_it_and_alarms_stand_apart() -> None:
+    batch = one_cell(boxes_head(), SCENE, boxes_of(TRUTH))
+    first, second = detection.events(batch, boxes_head(), 0, 1.5)
+    # The box at the origin is hit at 2; the far one by nothing; the ignore region asks for nothing.
+    assert first.score[0] == 2.0
+    assert math.isnan(first.score[1])
+    assert first.wrong.tolist() == [False, True]
+    assert first.boxes.tolist() == [[0, 0, 4, 4], [20, 20, 30, 30]]
+    # Its double is no hit, and below this threshold no alarm that counts; what the region absorbs is nothing at all.
+    assert (first.alarms.score.tolist(), first.alarms.accepted.tolist()) == ([1.0], [False])
+    assert (len(second.truth), len(second.alarms.score)) == (0, 0)
+
+
+def test_detection_errors_are_of_the_kinds_of_tide() -> None:
+    head, far = boxes_head(), (80.0, 80.0, 90.0, 90.0)
+    scene = ready(
+        [
+            ((0, 0, 10, 10), 3.0, NO),  # a hit
+            ((0, 0, 10, 9), 2.0, NO),  # IoU 0.9 with a truth that is taken: duplicate
+            ((20, 20, 30, 24), 2.0, NO),  # IoU 0.4 with the second truth: localisation, which explains its miss
+            ((40, 40, 50, 50), 2.0, NO),  # overlaps nothing: false
+            ((60, 60, 61, 69.9), 2.0, NO),  # IoU 0.099, below background: false, and its truth is missed
+            ((60, 0, 70, 10), 2.0, NO),  # on a truth of another class: false, within this class
+            (far, 2.0, NO),  # absorbed by an ignore region
+            ((20, 20, 30, 30), 0.5, NO),  # would hit, but lies below the threshold
+        ],
+        [],
+    )
+    truth = boxes_of(
+        [
+            [
+                (0, (0.0, 0.0, 10.0, 10.0), False),
+                (0, (20.0, 20.0, 30.0, 30.0), False),
+                (0, (60.0, 60.0, 70.0, 70.0), False),
+                (1, (60.0, 0.0, 70.0, 10.0), False),
+                (0, far, True),
+            ],
+            [(0, (0.0, 0.0, 10.0, 10.0), False)],  # a frame without any detection
+        ]
+    )
+    missed, false, localisation, duplicate = detection.errors(one_cell(head, scene, truth), head, 0, 1.0).tolist()
+    assert (missed, false, localisation, duplicate) == (2, 3, 1, 1)
+    assert detection.errors(one_cell(head, scene, truth), head, 1, 1.0).tolist() == [1, 0, 0, 0]
+
+
+def test_detections_in_a_frame_without_any_truth_are_false() -> None:
+    head = boxes_head()
+    batch = one_cell(head, ready([((0, 0, 4, 4), 2.0, NO)]), boxes_of([[]]))
+    assert detection.errors(batch, head, 0, 1.0).tolist() == [0, 1, 0, 0]

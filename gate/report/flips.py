@@ -72,7 +72,7 @@ def flips_of(before: Events, after: Events, level: float) -> list[Flip]:
 
     A measured value is `worse` or `better` by any change of |error|; `beyond` keeps the changes that matter.
     """
-    if len(before.error):
+    if before.truth.dtype != bool:
         return list(_measured(before, after))
     if len(before.boxes) or len(before.alarms.score) or len(after.alarms.score):
         return [*_boxes(before, after), *_alarms(before.alarms, after.alarms, level)]
@@ -81,6 +81,8 @@ def flips_of(before: Events, after: Events, level: float) -> list[Flip]:
 
 def _places(before: Events, after: Events) -> Iterator[Flip]:
     """One flip a kind, with the means of the scores."""
+    if np.array_equal(before.wrong, after.wrong):  # most frames: nothing moved
+        return
     lost, won = after.wrong & ~before.wrong, before.wrong & ~after.wrong
     for kind, where in (
         ("missed", lost & before.truth),

@@ -182,6 +182,8 @@ def _follow(trail: _Trail, answers: Sequence[Mapping[str, Answered]], suite: Sui
         flips = flips_of(old, new, head.levels[0])
         trail.flips += [(row, flip) for flip in flips]
         trail.errors += np.abs(old.error).tolist()
+        if not trail.room:
+            continue
         here = Place(row, int(suite.frames.clip[row]), *_loss(flips, old, new))
         chosen = worst([*(s.place for s in trail.shots), here], trail.room)
         if len(trail.shots) in chosen:
@@ -196,7 +198,7 @@ def _follow(trail: _Trail, answers: Sequence[Mapping[str, Answered]], suite: Sui
 def _loss(flips: Sequence[Flip], before: Events, after: Events) -> tuple[int, float]:
     """(net flips, probability that the truth lost over all events or growth of |error|) of one frame."""
     negative, positive = counted(flips)
-    if len(before.error):
+    if before.truth.dtype != bool:
         return negative - positive, sum(growth(f) for f in flips)
     lost = (probabilities(before.score) - probabilities(after.score)) * np.where(before.truth, 1.0, -1.0)
     return negative - positive, float(lost.sum())

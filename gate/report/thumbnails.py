@@ -23,8 +23,8 @@ QUALITY = 72
 RASTER_COLOURS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
     0: ("nothing", (0, 0, 0, 0)),
     1: ("right", (0, 114, 255, 100)),
-    2: ("false alarm", (255, 149, 0, 225)),
-    3: ("missed", (230, 0, 126, 225)),
+    2: ("false alarm", (255, 149, 0, 205)),
+    3: ("missed", (230, 0, 126, 205)),
     255: ("ignored", (128, 128, 128, 110)),
 }
 
@@ -44,7 +44,10 @@ def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def overlay(raster: NDArray[np.uint8]) -> bytes:
-    """A raster of kinds, (H, W), as a PNG with one palette entry a kind and transparency; one pixel a place."""
+    """A raster of kinds, (H, W), as a PNG with one palette entry a kind and transparency.
+
+    One pixel a place: whoever enlarges it keeps the edges (`image-rendering: pixelated`).
+    """
     from PIL import Image
 
     kinds = sorted(RASTER_COLOURS)

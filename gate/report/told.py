@@ -61,7 +61,8 @@ def _errors(head: Head, before: Events, after: Events) -> str:
         return "nobody measured this frame"
     unit = f" {head.unit}" if head.unit else ""
     old, new = (f"{x:+.3g}".replace("-", MINUS) for x in (before.error[0], after.error[0]))
-    return f"error {old}{unit} → {new}{unit}"
+    # A unit of several words is said once: `error +0.02 → +0.07 share of the image`.
+    return f"error {old}{unit if len(unit) < 6 else ''} → {new}{unit}"
 
 
 def _boxes(flips: Sequence[Flip]) -> str:

@@ -56,7 +56,7 @@ class Answered:
 
     def frames(self, rows: Ints) -> Batch:
         """Some of the answered frames, by their positions in the suite, as a task takes them."""
-        at = np.searchsorted(self.rows, rows)
+        at = _run_of(np.searchsorted(self.rows, rows))
         if isinstance(self.truth, BoxTruth):
             truth = _boxes(self.truth, np.searchsorted(self.batch, rows))
         else:
@@ -120,13 +120,22 @@ def _answers(
         answer, truth = _answer(t.head, outputs, one.recorded, given.rows), given.truths[t.head.name]
         at = kept[answer.answered[kept]]
         if not isinstance(truth, BoxTruth):
-            truth = truth[at]
+            truth = truth[_run_of(at)]
         if not len(at) or not _countable(t.head, answer, truth):
             continue
         # An answer holds the answered frames only: its rows are counted among these.
-        among, rows = np.cumsum(answer.answered)[at] - 1, given.rows[at]
-        values = _finite_only({role: a[among] for role, a in answer.outputs.items()})
+        among, rows = _run_of(np.cumsum(answer.answered)[at] - 1), given.rows[at]
+        values = {role: a[among] for role, a in answer.outputs.items()}
+        if not all(np.isfinite(a).all() for a in values.values()):
+            values = _finite_only(values)
         yield t.head.name, Answered(rows, values, truth, given.rows, suite.frames.cell[rows], suite.frames.cells)
+
+
+def _run_of(positions: Ints) -> slice | Ints:
+    """Rising positions as a slice where they are one run, so that the frames of a clip are looked at and not copied."""
+    if len(positions) and positions[-1] - positions[0] == len(positions) - 1:
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions
 
 
 def _countable(head: Head, answer: _Answer, truth: Any) -> bool:

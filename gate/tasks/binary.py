@@ -25,7 +25,7 @@ from gate.tasks.batch import (
     scored_table,
     yes_or_no,
 )
-from gate.tasks.events import Events, channel_logits, decided
+from gate.tasks.events import Events, decided
 
 
 def yields(head: Head) -> Yields:
@@ -50,10 +50,11 @@ def reduce(batch: Batch, head: Head) -> EvidenceTable:
 
 def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:
     """One event a frame, none where nobody labelled it."""
-    raw = scores(batch.outputs, head)
-    for k, truth in enumerate(batch.raster[:, channel]):
-        logit = channel_logits(raw[k], head, channel)[None]
-        yield decided(np.array([truth == 1]), logit, accepted(logit, threshold), np.array([not np.isnan(truth)]))
+    logits = scores_to_logits(scores(batch.outputs, head), head.score)[:, channel]
+    truth, said = batch.raster[:, channel], accepted(logits, threshold)
+    for k in range(batch.size):
+        one = slice(k, k + 1)
+        yield decided(truth[one] == 1, logits[one], said[one], ~np.isnan(truth[one]))
 
 
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:

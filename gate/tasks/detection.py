@@ -185,7 +185,7 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
     found, missed = match(logit[mine].astype(np.float64), corners[mine], boxes, ignore, head.levels[0])
     drawn = [_drawn(boxes[k], "ignored") for k in np.flatnonzero(ignore)]
     drawn += [_drawn(boxes[k], "truth") for k in found[found >= 0]]
-    drawn += [_drawn(boxes[k], "missed", "missed") for k in missed]
+    drawn += [_drawn(boxes[k], "missed") for k in missed]
     for box, hit, x in zip(corners[mine], found, logit[mine], strict=True):
         kind = "hit" if hit >= 0 else "ignored" if hit == -2 else "false"
         drawn.append(_drawn(box, kind, share_of(float(x))))

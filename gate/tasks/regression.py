@@ -66,8 +66,8 @@ def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> I
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Truth, output and error of the first frame, as text."""
     said, truth = float(scores(batch.outputs, head)[0, channel]), float(batch.raster[0, channel])
-    if np.isnan(truth):
-        return Drawing(("truth not measured", f"{said:.4g} {head.unit}".rstrip()))
     unit = f" {head.unit}" if head.unit else ""
+    if np.isnan(truth):
+        return Drawing(("truth not measured", f"{said:.4g}{unit}"))
     error = f"{said - truth:+.3g}".replace("-", "\u2212")
-    return Drawing((f"truth {truth:.4g}{unit}", f"{said:.4g}{unit} (error {error}{unit})"))
+    return Drawing((f"truth {truth:.4g}{unit}", f"{said:.4g} (error {error})"))
