@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nox
 
 # The venv tool of Python itself, never uv: uv ignores pip's configuration and would fetch torch's CUDA build.
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = ["tests", "lint", "types", "browser"]
 nox.options.error_on_missing_interpreters = True
 
 PINNED = ("-c", "constraints.txt")
@@ -26,9 +28,19 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; those that need ../shared or chromium skip with a reason where these are absent."""
+    """All tests but the browser's; those that need ../shared skip with a reason where it is absent."""
     session.install(*PINNED, "-e", ".", *group("test"))
     session.run("python", "-m", "pytest", *session.posargs, env={"OMP_WAIT_POLICY": "PASSIVE"})
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The report in a real browser, with an accessibility check; skips where chromium or npm are absent."""
+    if missing := [program for program in ("chromium", "npm") if shutil.which(program) is None]:
+        session.skip(f"not installed: {', '.join(missing)}")
+    session.install(*PINNED, "-e", ".", *group("test"), *group("browser"))
+    session.run("npm", "ci", "--prefix", "tests/browser", "--no-audit", "--no-fund", "--silent", external=True)
+    session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
 
 
 @nox.session

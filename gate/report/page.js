@@ -147,7 +147,7 @@
     const [key, symbol, word] = entry("verdict", row);
     return make("span", { class: "tag v-" + key }, make("span", { class: "mark", "aria-hidden": "true" }, symbol), " " + word);
   };
-  const drawing = (title, node, ...notes) => make("figure", {}, make("h4", {}, title), node, make("figcaption", {}, ...notes));
+  const drawing = (heading, title, node, ...notes) => make("figure", {}, make(heading, {}, title), node, make("figcaption", {}, ...notes));
   const note = (text) => make("span", { class: "note" }, text);
 
   // A long name breaks where its parts end.
@@ -188,10 +188,11 @@
     }
     const heads = ["Verdict", "Metric", "Slice", "Incumbent", "Candidate", "Difference [bounds]", "In margins", "Adjusted p", "Clips", "Reason"];
     const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
-    return make("div", { class: "box", tabindex: "0", role: "region", "aria-label": "All cells of this prediction" }, make("table", {}, make("thead", {}, head), body));
+    return make("div", { class: "box", tabindex: "0", role: "group", "aria-label": "All cells of this prediction" }, make("table", {}, make("thead", {}, head), body));
   };
 
-  const panelOf = (prediction, drawn = 0) => {
+  // heading: one level below what the panel stands in. drawn: curves that are shown there already.
+  const panelOf = (prediction, heading = "h3", drawn = 0) => {
     const row = leadOf[prediction] ?? cellsOf[prediction][0];
     const panel = (Object.hasOwn(data.panels, entry("prediction", row)) && data.panels[entry("prediction", row)]) || {};
     const root = make("div", { class: "panel" });
@@ -201,29 +202,29 @@
     for (const pair of (panel.curves || []).slice(drawn)) {
       const notes = charts.SIDES.map((side, k) => charts.legend(side, `${side}: ${pair[k + 1][3]}`));
       if (panel.limit) notes.push(note("dotted: the objective's constraint, " + panel.limit[2]));
-      grid.append(drawing("Precision and recall" + (pair[0] ? ", " + pair[0] : ""), charts.precisionRecall(pair, panel.limit), ...notes));
+      grid.append(drawing(heading, "Precision and recall" + (pair[0] ? ", " + pair[0] : ""), charts.precisionRecall(pair, panel.limit), ...notes));
     }
     if (panel.reliability) {
       const [, , , stated, losses] = panel.reliability;
       const notes = charts.SIDES.map((side, k) => charts.legend(side, stated[k]));
-      grid.append(drawing("Are scores probabilities?", charts.reliability(panel.reliability), ...notes, ...(losses ? [note(losses)] : [])));
+      grid.append(drawing(heading, "Are scores probabilities?", charts.reliability(panel.reliability), ...notes, ...(losses ? [note(losses)] : [])));
     }
     if (panel.scores) {
-      grid.append(drawing("Scores", charts.histogram("Histogram of scores", "score (logit)", panel.scores, 2), note("thin: negatives, thick: positives; dashed: incumbent. Each is scaled to its own highest bar.")));
+      grid.append(drawing(heading, "Scores", charts.histogram("Histogram of scores", "score (logit)", panel.scores, 2), note("thin: negatives, thick: positives; dashed: incumbent. Each is scaled to its own highest bar.")));
     }
-    if (panel.errors) grid.append(drawing("Mean error of each clip", charts.histogram("Histogram of mean errors by clip", "output minus truth", panel.errors, 1), note("dashed: incumbent, solid: candidate")));
+    if (panel.errors) grid.append(drawing(heading, "Mean error of each clip", charts.histogram("Histogram of mean errors by clip", "output minus truth", panel.errors, 1), note("dashed: incumbent, solid: candidate")));
     if (panel.strip) {
       const [, greatest, clips, named] = panel.strip;
       const worst = make("span", { class: "note" }, `Bars add up to the difference of ${entry("metric", row)}; the longest is ${greatest}.`);
       if (named.length) worst.append(" Worst: ", ...named.flatMap((name, k) => [k ? ", " : "", make("bdi", { class: "name" }, name)]), ".");
-      grid.append(drawing("Which clips carry it", charts.strip(panel.strip), worst));
+      grid.append(drawing(heading, "Which clips carry it", charts.strip(panel.strip), worst));
     }
     if (panel.points) {
       const body = make("tbody", {}, ...panel.points.map(([label, before, after]) => make("tr", {}, make("th", { scope: "row" }, label), cell("", make("bdi", {}, before)), cell("", make("bdi", {}, after)))));
       const head = make("tr", {}, ...["Operating point", "incumbent", "candidate"].map((text) => make("th", { scope: "col" }, text)));
-      grid.append(make("figure", { class: "points" }, make("h4", {}, "Thresholds"), make("table", {}, make("thead", {}, head), body)));
+      grid.append(make("figure", { class: "points" }, make(heading, {}, "Thresholds"), make("table", {}, make("thead", {}, head), body)));
     }
-    root.append(grid, make("h4", {}, `All ${cellsOf[prediction].length} cells`), cellTable(cellsOf[prediction]));
+    root.append(grid, make(heading, {}, `All ${cellsOf[prediction].length} cells`), cellTable(cellsOf[prediction]));
     return root;
   };
 
@@ -394,7 +395,7 @@
   for (const folded of all("details[data-panel]")) {
     folded.addEventListener("toggle", () => {
       const prediction = tables.prediction.indexOf(folded.dataset.panel);
-      if (folded.open && folded.childElementCount === 1 && prediction >= 0) folded.append(panelOf(prediction, Number(folded.dataset.drawn)));
+      if (folded.open && folded.childElementCount === 1 && prediction >= 0) folded.append(panelOf(prediction, "h4", Number(folded.dataset.drawn)));
     });
   }
   document.addEventListener("keydown", (event) => {
