@@ -132,12 +132,21 @@ def test_a_list_that_is_cut_says_how_long_it_is() -> None:
     cells = [a_loss(f"front.h{k}") for k in range(1000)] + [an_unmeasured(f"rear.h{k}") for k in range(40)]
     reasons = tuple(Reason("regressed", f"front.h{k} lost", (f"front.h{k}",)) for k in range(9))
     text = text_of(a_decision(cells, "NO-GO", reasons=reasons))
-    assert "What regressed: 1,000 cells, the first 6 here and all in report.html" in text
+    assert "What regressed: 1,000 predictions, the first 6 here and all in report.html" in text
     assert "Why: 9 reasons, the first 5 here and all in report.html" in text
     acknowledged = [replace(c, acknowledge=True) for c in cells if c.verdict == "not-measurable"]
     assert "Not measurable: 40, the first 14 here and all in report.html" in text_of(a_decision(acknowledged))
     older = tuple(Identity("n", str(k), f"sha256:{k}") for k in range(7))
     assert "Anchor, 2 of 7" in text_of(a_decision([a_cell()], anchors=older))
+
+
+def test_a_prediction_that_lost_in_many_slices_takes_one_line() -> None:
+    cells = [a_loss(), *(a_loss(slice=f"road={k}") for k in range(20)), a_loss("rear.x", delta_worse=-0.01)]
+    view = signoff_view(a_decision(cells, "NO-GO"), time=TIME, verdict=DIGEST)
+    assert [(loss.name, loss.about) for loss in view.losses] == [
+        ("front.road_edge", "f1 ↑, supporting; and 20 more cells"),
+        ("rear.x", "f1 ↑, supporting"),
+    ]
 
 
 def test_a_name_that_is_cut_keeps_both_its_ends() -> None:

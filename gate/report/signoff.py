@@ -43,7 +43,7 @@ _ELSEWHERE = ("suspect", "not-measurable", "broken-advisory", "uncovered-advisor
 
 @dataclass(frozen=True)
 class LossView:
-    """One cell that is proven worse or broken. values, moved: empty when nothing was measured, and why says it."""
+    """One prediction that is proven worse or broken, by its worst cell. values, moved: empty when nothing was measured, and why says it."""
 
     mark: str
     name: str
@@ -113,7 +113,10 @@ def signoff_page(decision: Decision, *, time: str, verdict: str) -> str:
 def signoff_view(decision: Decision, *, time: str, verdict: str) -> SignoffView:
     """Everything that the page says, in its order."""
     cells = sorted(decision.cells, key=words.worst_first)
-    losses = [c for c in cells if c.verdict in ("regressed", "broken")]
+    losses: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.verdict in ("regressed", "broken"):
+            losses.setdefault(cell.prediction, []).append(cell)
     # Those that decided come first, so the first is one of them whatever its code.
     reasons = [r for k, r in enumerate(decision.reasons) if k == 0 or weight(r) in ("blocks", "open")]
     whole = words.by_verdict(c for c in cells if c.slice == "all")
@@ -131,8 +134,8 @@ def signoff_view(decision: Decision, *, time: str, verdict: str) -> SignoffView:
         reasons=tuple(_cut(r.text, TEXT_LIMIT) for r in reasons[:REASONS]),
         changed=_changed(decision),
         counts=tuple((f"{words.SYMBOLS[v]} {words.word(v)}", f"{whole[v]:,}", f"{slices[v]:,}") for v in whole),
-        losses=tuple(_loss(c) for c in losses[:LOSSES]),
-        regressed=_titled("What regressed", len(losses), LOSSES, "cell") if losses else "What regressed",
+        losses=tuple(_loss(own[0], len(own) - 1) for own in list(losses.values())[:LOSSES]),
+        regressed=_titled("What regressed", len(losses), LOSSES, "prediction") if losses else "What regressed",
         bounds=f"one-sided {figures.percent(decision.policy.confidence)} bounds",
         risks=_risks(cells, decision),
         certainty=words.certainty(decision),
@@ -159,14 +162,15 @@ def _changed(decision: Decision) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _loss(cell: Cell) -> LossView:
+def _loss(cell: Cell, others: int) -> LossView:
+    """A prediction's worst cell; others: how many more of its cells regressed or are broken."""
     scale = figures.scale_of(cell)
     mark = f"{words.SYMBOLS[cell.verdict]} {words.word(cell.verdict)}"
     measured = words.measured(cell)
     return LossView(
         mark=mark,
         name=_short(cell.prediction, NAME_LIMIT),
-        about=_about(cell),
+        about=_about(cell) + (f"; and {words.count(others, 'more cell')}" if others else ""),
         values=f"{figures.value(cell.incumbent, scale)} → {figures.value(cell.candidate, scale)}" if measured else "",
         moved=f"{figures.difference(cell.delta, scale)} {figures.interval(cell, scale)}".strip() if measured else "",
         why=_cut(asides.drift(cell) or f"adjusted {figures.p_text(cell.p_adjusted)}", 60)
@@ -222,7 +226,7 @@ def _risks(cells: Sequence[Cell], decision: Decision) -> tuple[RiskView, ...]:
     found = {title: items for title, items in kinds.items() if items}
     each = max(2, RISKS // max(1, len(found)))
     views = [RiskView(_titled(title, len(items), each), tuple(items[:each])) for title, items in found.items()]
-    elsewhere = sum(standing(c) == "told" and c.slice == "all" for c in unproven)
+    elsewhere = sum(standing(c) == "told" and c.slice == "all" and c.waiver is None for c in unproven)
     return (*views, RiskView("Beside the verdict", _beside(decision, elsewhere, held if not failed else None)))
 
 
