@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -228,7 +229,6 @@ def test_the_page_needs_nothing_from_outside() -> None:
 
 
 def test_the_content_policy_allows_the_one_script_and_the_one_style_by_their_bytes() -> None:
-    import hashlib
     from base64 import b64encode
 
     parsed = outline(page(a_mixed_decision()))
@@ -339,9 +339,19 @@ def test_reports_are_written_with_the_verdict_last(tmp_path: Path, monkeypatch: 
     real = atomic.write_text
     monkeypatch.setattr(atomic, "write_text", lambda path, text: (written.append(path.name), real(path, text)))
     paths = write(tmp_path / "reports" / "new")
-    assert written == ["report.html", "junit.xml", "summary.md", "verdict.json"] == list(paths)
+    assert (
+        written
+        == ["report.html", "signoff.html", "junit.xml", "gate.sarif", "summary.md", "verdict.json"]
+        == list(paths)
+    )
     assert all(path.is_file() for path in paths.values())
     assert paths["verdict.json"].read_text() == verdict_json(a_mixed_decision(), time="now")
+
+
+def test_the_page_that_is_signed_names_the_verdict_by_the_digest_of_its_file(tmp_path: Path) -> None:
+    paths = write(tmp_path)
+    digest = hashlib.sha256(paths["verdict.json"].read_bytes()).hexdigest()
+    assert f"sha256:{digest}" in paths["signoff.html"].read_text(encoding="utf-8")
 
 
 def test_a_killed_run_leaves_no_verdict_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
