@@ -50,6 +50,7 @@ from gate.judge.layout import (
 )
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
+from gate.report.notebook import decision_html
 from gate.run import Run, contract_table, offered, outputs_of, run
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
@@ -74,6 +75,9 @@ class Result:
     points_incumbent: tuple[OperatingPoint, ...]
     points_candidate: tuple[OperatingPoint, ...]
     anchors: Mapping[str, str]
+
+    def _repr_html_(self) -> str:
+        return decision_html(self.decision)
 
 
 def compare_bundles(

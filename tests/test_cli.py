@@ -67,9 +67,8 @@ def test_a_proven_loss_is_no_go_and_all_reports_are_written(compared: tuple[Path
     assert "NO-GO" in ended.out
     assert "cam.edge" in ended.out
     assert ended.made == (
-        "out/flips.parquet", "out/junit.xml", "out/report.html", "out/summary.md",
-        "out/thresholds/candidate/tiny/tiny-2.toml",
-        "out/thresholds/incumbent/tiny/tiny-1.toml", "out/verdict.json",
+        "out/flips.parquet", "out/gate.sarif", "out/junit.xml", "out/report.html", "out/signoff.html", "out/summary.md",
+        "out/thresholds/candidate/tiny/tiny-2.toml", "out/thresholds/incumbent/tiny/tiny-1.toml", "out/verdict.json",
     )  # fmt: skip
     verdict = json.loads((folder / "out" / "verdict.json").read_text())
     assert verdict["decision"] == "NO-GO"

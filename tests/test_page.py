@@ -26,7 +26,7 @@ from tests.support.decisions import (
     a_mixed_decision,
     an_undecided,
 )
-from tests.support.documents import HOSTILE, gold, hostile_decision, outline
+from tests.support.faces import HOSTILE, gold, hostile_decision, outline
 from tests.support.pages import a_detail, a_moved, details_of
 
 

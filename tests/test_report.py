@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import math
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.judge.decision import VERDICTS, Cell, Decision, Reason
+from gate.judge.decision import VERDICTS, Cell
 from gate.report import (
     figures,
-    junit_xml,
-    print_decision,
     schema,
-    summary_markdown,
     verdict_json,
     words,
     write_reports,
 )
-from gate.report.summary import LIMIT, code
 from gate.report.verdict import CELL_FIELDS
 from tests.support.decisions import (
     a_cell,
     a_decision,
-    a_large_decision,
     a_loss,
     a_mean_error,
     a_mixed_decision,
     an_undecided,
-    an_unmeasured,
 )
-from tests.support.documents import HOSTILE, gold, hostile_decision, outline
-
-# ------------------------------------------------------------------------------------------------------------- helpers
-
-
-def terminal(decision: Decision, *, width: int = 120, tty: bool = False, encoding: str = "utf-8") -> str:
-    from rich.console import Console
-
-    raw = io.BytesIO()
-    file = io.TextIOWrapper(raw, encoding=encoding, newline="")
-    console = Console(
-        file=file, width=width, force_terminal=tty, legacy_windows=False, _environ={"TERM": "xterm-256color"}
-    )
-    print_decision(decision, console)
-    file.flush()
-    return raw.getvalue().decode(encoding)
-
 
 # ------------------------------------------------------------------------------------------------------------- figures
 
@@ -202,185 +177,6 @@ def test_counts_are_of_cells_by_verdict_and_of_predictions_by_impact() -> None:
     assert document["counts"]["impact"] == {"identical": 1, "reached": 8}  # group:grid is no prediction
 
 
-# --------------------------------------------------------------------------------------------------------------- JUnit
-
-
-def cases(xml: str) -> dict[str, ET.Element]:
-    return {case.get("name", ""): case for case in ET.fromstring(xml).iter("testcase")}
-
-
-def kind(case: ET.Element) -> str:
-    failure = case.find("failure")
-    return str(failure.get("type")) if failure is not None else "passed" if case.find("skipped") is None else "skipped"
-
-
-def test_junit_has_a_case_for_each_prediction_and_metric_and_for_regressed_slices_only() -> None:
-    found = {name: kind(case) for name, case in cases(junit_xml(a_mixed_decision())).items()}
-    assert found == {
-        "decision": "no-go",
-        "front.road_edge f1": "regressed",
-        "front.road_edge average_precision": "regressed",
-        "front.road_edge f1 [time_of_day=dusk]": "regressed",
-        "front.lane[left] f1": "broken",
-        "front.presence[pedestrian] recall": "inconclusive",
-        "front.free_space mae": "skipped",
-        "front.presence[tram] f1": "skipped",
-        "front.presence[building] f1": "passed",
-        "front.presence[sky] f1": "passed",
-        "rear.presence[sky] f1": "passed",
-        "front.grid[3] f1": "skipped",
-        "group:grid f1": "passed",
-    }
-
-
-@pytest.mark.parametrize(
-    ("cells", "outcome"),
-    [
-        ([a_cell()], "GO"),
-        ([a_loss(tier="advisory")], "GO"),
-        ([a_loss(waiver="WAIVER-7")], "GO"),
-        ([an_undecided(tier="supporting"), an_unmeasured()], "GO"),
-        ([an_undecided(slice="time_of_day=dusk")], "GO"),
-        ([an_undecided(waiver="WAIVER-7")], "GO"),
-        ([a_loss()], "NO-GO"),
-        ([an_undecided()], "INCONCLUSIVE"),
-        ([a_cell()], "NO-GO"),  # a broken contract, an uncovered head
-    ],
-)
-def test_junit_has_a_failure_exactly_when_the_decision_is_not_go(cells: list[Cell], outcome: Any) -> None:
-    root = ET.fromstring(junit_xml(a_decision(cells, outcome)))
-    failures = len(list(root.iter("failure")))
-    assert (failures > 0) == (outcome != "GO")
-    assert root.get("failures") == str(failures)
-
-
-def test_what_is_skipped_says_why() -> None:
-    skipped = cases(junit_xml(a_mixed_decision()))["front.presence[tram] f1"].find("skipped")
-    assert skipped is not None
-    assert skipped.get("message") == "not measurable: 4 clips with positives, and 10 are needed"
-
-
-# ------------------------------------------------------------------------------------------------- summary and terminal
-
-
-def test_the_summary_is_the_gold_file() -> None:
-    gold("summary.md", summary_markdown(a_mixed_decision()))
-
-
-def test_the_terminal_is_the_gold_file() -> None:
-    gold("terminal-pipe.txt", terminal(a_mixed_decision()))
-    gold("terminal-wide.txt", terminal(a_mixed_decision(), width=150, tty=True))
-
-
-def test_a_summary_of_very_many_losses_with_long_names_keeps_its_limit_and_says_what_it_left_out() -> None:
-    cells = [a_loss(f"front.{'@' * 110}{k:04}") for k in range(1200)]
-    text = summary_markdown(a_decision(cells, "NO-GO"))
-    assert len(text.encode()) <= LIMIT
-    assert re.search(r"and 1,1\d\d more in report\.html", text)
-
-
-def test_a_summary_of_long_hostile_reasons_drops_rows_and_never_half_a_row() -> None:
-    cells = [a_loss(f"front.{'<' * 110}{k:04}", slice="@" * 120) for k in range(60)]
-    reasons = tuple(Reason("regressed", f"{'#1 ' * 200}", tuple(c.prediction for c in cells)) for _ in cells)
-    text = summary_markdown(a_decision(cells, "NO-GO", reasons=reasons))
-    assert len(text.encode()) <= LIMIT
-    assert text.endswith("</details>\n")
-    assert re.search(r"and 5\d more reasons", text)
-
-
-def test_a_reason_that_names_its_predictions_is_not_told_twice() -> None:
-    reason = Reason("regressed", "front.road_edge lost 7.1 points of F1", ("front.road_edge",))
-    decision = a_decision([a_loss()], "NO-GO", reasons=(reason,))
-    assert "  regressed: front.road_edge lost 7.1 points of F1\n" in terminal(decision)
-    assert "points of F1\n" in summary_markdown(decision)
-
-
-def test_new_errors_on_a_clip_that_must_pass_are_told_where_the_difference_is_no_loss() -> None:
-    cell = a_loss(delta=0.001, delta_worse=0.001, candidate=0.9231, reason="new errors on a clip that must pass")
-    assert "better; new errors on a clip that must pass" in words.lead(cell)
-
-
-def test_a_cell_of_markdown_holds_no_character_that_markdown_knows() -> None:
-    assert code("a|b\u202e") == "<code>a&#124;b&#91;U&#43;202E&#93;</code>"
-    assert len(re.findall("&#64;", code("@" * 500))) == 119
-
-
-def test_a_pipe_has_no_colour_and_a_line_is_never_cut() -> None:
-    name = "front." + "very_" * 30 + "long"
-    text = terminal(a_decision([a_loss(name)], "NO-GO"), width=40)
-    assert "\x1b" not in text
-    assert any(name in line and "−7.13 points" in line for line in text.splitlines())
-
-
-@pytest.mark.parametrize("width", [40, 80, 120, 200])
-def test_a_terminal_of_any_width_shows_the_whole_name(width: int) -> None:
-    name = "front." + "".join(chr(97 + k % 26) for k in range(150))
-    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal(a_decision([a_loss(name)], "NO-GO"), width=width, tty=True))
-    rows = text.partition("Predictions")[2].partition("What to do")[0]
-    column = "".join(re.findall(r"[a-z._]{8,}", rows)) if width >= 120 else "".join(rows.split())
-    assert name in column
-
-
-def test_an_ascii_output_gets_ascii() -> None:
-    for text in (
-        terminal(a_mixed_decision(), encoding="ascii"),
-        terminal(a_mixed_decision(), width=150, tty=True, encoding="ascii"),
-    ):
-        assert "x NO-GO: do not ship" in text
-        assert "92.21 % -> 85.08 %" in text
-        assert "-7.13 points" in text
-        assert "\\u" not in text
-
-
-# --------------------------------------------------------------------------------------------------------------- names
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_changes_no_other_face(name: str) -> None:
-    honest, hostile = hostile_decision("name"), hostile_decision(name)
-    xml = junit_xml(hostile)
-    xml.encode()
-    assert [e.tag for e in ET.fromstring(xml).iter()] == [e.tag for e in ET.fromstring(junit_xml(honest)).iter()]
-
-    document = json.loads(verdict_json(hostile, time="now"))
-    assert document["cells"][0]["prediction"] == f"front.{name}"
-
-    text = terminal(hostile)
-    assert words.name(f"front.{name}") in text
-    assert not re.search("[\x00-\x09\x0b-\x1f\u202e\u2066]", text)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_keeps_the_columns_of_the_markdown_table(name: str) -> None:
-    markdown_it = pytest.importorskip("markdown_it")
-    text = summary_markdown(hostile_decision(name))
-    text.encode()
-    renderer = markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table")
-    html = renderer.render(text)
-    tables = [re.findall(r"<tr>.*?</tr>", t, re.DOTALL) for t in re.findall(r"<table>.*?</table>", html, re.DOTALL)]
-    assert [len(rows) for rows in tables] == [5, 6]
-    for rows in tables:
-        assert len({len(re.findall("<t[hd]", row)) for row in rows}) == 1
-    allowed = {"h2", "h3", "p", "ul", "ol", "li", "strong", "code", "table", "thead", "tbody", "tr", "th", "td", "br",
-               "details", "summary"}  # fmt: skip
-    assert {tag.lstrip("/") for tag, *_ in outline(html).tags} <= allowed
-    outside_code = re.sub(r"<code>.*?</code>", "", html, flags=re.DOTALL)
-    assert "@" not in outside_code
-    assert "#1" not in outside_code
-
-
-def test_the_same_decision_gives_the_same_bytes() -> None:
-    for render in (junit_xml, summary_markdown):
-        assert render(a_large_decision(50, 3)) == render(a_large_decision(50, 3))
-
-
-def test_a_decision_about_nothing_has_all_its_reports() -> None:
-    empty = a_decision((), "NO-GO", reasons=(), contracts=())
-    assert "no cells" in summary_markdown(empty)
-    assert kind(cases(junit_xml(empty))["decision"]) == "no-go"
-    assert "NO-GO" in terminal(empty)
-
-
 # --------------------------------------------------------------------------------------------------------------- write
 
 
@@ -395,9 +191,19 @@ def test_reports_are_written_with_the_verdict_last(tmp_path: Path, monkeypatch: 
     real = atomic.write_text
     monkeypatch.setattr(atomic, "write_text", lambda path, text: (written.append(path.name), real(path, text)))
     paths = write(tmp_path / "reports" / "new")
-    assert written == ["report.html", "junit.xml", "summary.md", "verdict.json"] == list(paths)
+    assert (
+        written
+        == ["report.html", "signoff.html", "junit.xml", "gate.sarif", "summary.md", "verdict.json"]
+        == list(paths)
+    )
     assert all(path.is_file() for path in paths.values())
     assert paths["verdict.json"].read_text() == verdict_json(a_mixed_decision(), time="now")
+
+
+def test_the_page_that_is_signed_names_the_verdict_by_the_digest_of_its_file(tmp_path: Path) -> None:
+    paths = write(tmp_path)
+    digest = hashlib.sha256(paths["verdict.json"].read_bytes()).hexdigest()
+    assert f"sha256:{digest}" in paths["signoff.html"].read_text(encoding="utf-8")
 
 
 def test_a_killed_run_leaves_no_verdict_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,10 +140,16 @@ def interval(cell: Cell, scale: Scale) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """`0.0312`, `< 0.0001`, or `not tested`."""
+    """`0.0312`, `< 0.0001`, or `not tested`; rounded down, because for a loss the larger p is the good news."""
     if p is None or not math.isfinite(p):
         return "not tested"
-    return "< 0.0001" if p < P_FLOOR else f"{p:.4f}"
+    return "< 0.0001" if p < P_FLOOR else written(math.floor(round(p * 10_000, 6)), 4)
+
+
+def p_text(p: float | None) -> str:
+    """`p = 0.0312`, `p < 0.0001`, `p not tested`: within a sentence."""
+    text = p_value(p)
+    return f"p = {text}" if text[0].isdigit() else f"p {text}"
 
 
 def percent(share: float) -> str:

@@ -12,14 +12,17 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from gate.judge.decision import Cell, Decision, Identity
-from gate.report import figures, words
+from gate.report import asides, figures, words
+from gate.report.standing import standing, worst_cells
 
 LIMIT = 60_000  # GitHub refuses comments above 65,536 characters; the rest is for the caller's own marker and links
 ROWS = 20
+ANCHORS = 5
 CELL_LIMIT = 120
+REASON_LIMIT = 400  # of a reason within a table
 
 # A word of plain prose: nothing in it that GitHub could read as a mention, a reference, a link or markup.
-_PLAIN = re.compile(r"[(“]?(?:[A-Za-z][A-Za-z0-9'’-]*|[−+<>=]?\d[\d,]*(?:\.\d+)?%?|[%=→·−+])[)”]?[.,;:]?[)”]?")
+_PLAIN = re.compile(r"[(“]?(?:[A-Za-z][A-Za-z0-9'’-]*|\[?[−+<>=]?\d[\d,]*(?:\.\d+)?%?\]?|[%=→·−+])[)”]?[.,;:]?[)”]?")
 
 
 _SAFE = frozenset(" .,;:%()'’“”−→↑↓·✖✔⚠∅▲✓")  # in our own figures and words nothing more is needed unescaped
@@ -27,16 +30,24 @@ _SAFE = frozenset(" .,;:%()'’“”−→↑↓·✖✔⚠∅▲✓")  # in ou
 
 def summary_markdown(decision: Decision) -> str:
     """At most `LIMIT` bytes (GitHub counts those). What is left out is always said, with the number left out."""
+    identities = "\n".join(_identities(decision)) + "\n"
+    room = LIMIT - len(identities.encode())
     full = ROWS
     while True:
-        text = "\n".join(_lines(decision, full)) + "\n"
-        if len(text.encode()) <= LIMIT or full == 0:
+        lines = list(_lines(decision, full))
+        if _size(lines) <= room or full == 0:
             break
         full //= 2  # names of 120 hostile characters: fewer rows instead of half a row
-    if len(text.encode()) > LIMIT:
-        kept = text.encode()[: LIMIT - 40].decode(errors="ignore").rsplit("\n", 1)[0]
-        text = kept + "\n\n(cut; the rest is in report.html)\n"
-    return text
+    if _size(lines) > room:
+        kept = len(lines)
+        while _size(lines[:kept]) > room - 80:
+            kept -= 1
+        lines = [*lines[:kept], "", f"({len(lines) - kept:,} more lines are cut here; report.html has them)", ""]
+    return "\n".join(lines) + "\n" + identities
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line.encode()) + 1 for line in lines)
 
 
 def code(text: str) -> str:
@@ -45,10 +56,10 @@ def code(text: str) -> str:
     return f"<code>{''.join(map(_entity, cut))}</code>" if cut else ""
 
 
-def plain(text: str) -> str:
+def plain(text: str, limit: int = words.TEXT_LIMIT) -> str:
     """`text` as prose: plain words stay readable, every other word (a name, an address, markup) becomes `code`."""
     parts = []
-    for part in text[: words.TEXT_LIMIT].split():
+    for part in (text if len(text) <= limit else text[: limit - 1] + "…").split():
         body = part.rstrip(".,;:)")  # a full stop is not part of the name before it
         parts.append(_figure(part) if _PLAIN.fullmatch(part) else code(body) + part[len(body) :])
     return " ".join(parts)
@@ -81,19 +92,18 @@ def _lines(decision: Decision, rows: int) -> Iterator[str]:
         yield f"1. {plain(step)}"
     yield ""
     whole = [c for c in decision.cells if c.slice == "all"]
+    slices = words.by_verdict(c for c in decision.cells if c.slice != "all")
     yield f"**Cells over the whole suite:** {plain(words.counts_line(words.by_verdict(whole)))}  "
-    yield f"**With slices:** {plain(words.counts_line(words.by_verdict(decision.cells)))}  "
+    if any(slices.values()):
+        yield f"**Cells in slices:** {plain(words.counts_line(slices))}  "
     yield f"**Predictions:** {words.impact_line(decision.cells)}"
     yield ""
-    listed = sorted(
-        (c for c in decision.cells if c.verdict in ("regressed", "broken") or c.suspect),
-        key=words.worst_first,
-    )
+    listed = worst_cells(decision)
     if listed:
-        yield from _worst(listed, rows)
-    waiting = [c for c in decision.cells if c.tier == "critical" and c.slice == "all" and c.verdict == "undecided"]
-    if waiting:
-        yield from _undecided(sorted(waiting, key=words.worst_first), rows)
+        yield from _worst(listed, rows, decision)
+    if said := asides.probabilities(decision):
+        yield f"**Probability calibration:** {plain(said)}"
+        yield ""
     failed = [c for c in decision.contracts if not c.success]
     if failed:
         yield "### Data contracts that do not hold"
@@ -103,6 +113,9 @@ def _lines(decision: Decision, rows: int) -> Iterator[str]:
         if len(failed) > rows:
             yield f"- and {len(failed) - rows:,} more in report.html"
         yield ""
+
+
+def _identities(decision: Decision) -> Iterator[str]:
     yield "<details><summary>What was compared</summary>"
     yield ""
     yield "| | name | version | digest |"
@@ -111,55 +124,55 @@ def _lines(decision: Decision, rows: int) -> Iterator[str]:
         ("candidate", decision.candidate),
         ("incumbent", decision.incumbent),
         ("suite", decision.suite),
+        *(("anchor", anchor) for anchor in decision.anchors[:ANCHORS]),
         ("policy", Identity("", "", decision.policy.digest)),
         ("gate", Identity("", decision.gate_version, "")),
     ):
         yield f"| {label} | {code(identity.name)} | {code(identity.version)} | {code(identity.digest)} |"
+    if len(decision.anchors) > ANCHORS:
+        yield ""
+        yield f"and {len(decision.anchors) - ANCHORS:,} more anchors in verdict.json"
     yield ""
     yield "</details>"
 
 
-def _worst(cells: Sequence[Cell], rows: int) -> Iterator[str]:
-    yield f"### Regressed, broken and suspect: showing {min(rows, len(cells)):,} of {len(cells):,}"
+def _worst(cells: Sequence[Cell], rows: int, decision: Decision) -> Iterator[str]:
+    yield f"### What somebody must look at, worst first: showing {min(rows, len(cells)):,} of {len(cells):,}"
+    yield ""
+    confidence = figures.percent(decision.policy.confidence)
+    yield f"Differences are candidate minus incumbent, in brackets their one-sided {confidence} bounds."
+    yield "↑ higher is better, ↓ lower is better."
     yield ""
     yield "| verdict | prediction | metric | slice | tier | incumbent | candidate | difference | adjusted p |"
     yield "| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: |"
     for cell in cells[:rows]:
-        scale = figures.scale_of(cell)
-        verdict = f"{_figure(words.SYMBOLS[cell.verdict])} {words.word(cell.verdict)}"
-        verdict += " (suspect)" if cell.suspect else ""
-        verdict += f" (waived {code(cell.waiver)})" if cell.waiver is not None else ""
-        metric = f"{code(cell.metric)} {figures.arrow(cell)}"
-        if cell.delta is None:
-            columns = ["", "", code(cell.reason), ""]
-        else:
-            difference = f"{figures.difference(cell.delta, scale)} {figures.interval(cell, scale)}"
-            columns = [
-                _figure(figures.value(cell.incumbent, scale)),
-                _figure(figures.value(cell.candidate, scale)),
-                _figure(difference.strip()),
-                _figure(figures.p_value(cell.p_adjusted)),
-            ]
-        yield (
-            "| " + " | ".join([verdict, code(cell.prediction), metric, code(cell.slice), cell.tier, *columns]) + " |"
-        )
+        columns = [_verdict(cell), code(cell.prediction), f"{code(cell.metric)} {figures.arrow(cell)}"]
+        columns += [code(cell.slice), cell.tier, *_measured(cell, decision)]
+        yield f"| {' | '.join(columns)} |"
     if len(cells) > rows:
         yield ""
         yield f"and {len(cells) - rows:,} more in report.html"
     yield ""
 
 
-def _undecided(cells: Sequence[Cell], rows: int) -> Iterator[str]:
-    yield f"### Critical and undecided: showing {min(rows, len(cells)):,} of {len(cells):,}"
-    yield ""
-    for cell in cells[:rows]:
-        scale = figures.scale_of(cell)
-        moved = f"{figures.difference(cell.delta, scale)} {figures.interval(cell, scale)}".strip()
-        moved = _figure(f"{moved}, margin {figures.margin(scale)}")
-        yield f"- {code(cell.prediction)} {code(cell.metric)}: {moved}; {plain(words.waits_for_clips(cell))}"
-    if len(cells) > rows:
-        yield f"- and {len(cells) - rows:,} more in report.html"
-    yield ""
+def _verdict(cell: Cell) -> str:
+    text = f"{_figure(words.SYMBOLS[cell.verdict])} {words.word(cell.verdict)}"
+    text += " (suspect)" if cell.suspect else ""
+    text += " (to acknowledge)" if standing(cell) == "acknowledge" and not cell.suspect else ""
+    return text + (f" (waived {code(cell.waiver)})" if cell.waiver is not None else "")
+
+
+def _measured(cell: Cell, decision: Decision) -> tuple[str, str, str, str]:
+    """Incumbent, candidate, difference with all that belongs to it, adjusted p."""
+    if cell.delta is None:
+        return "", "", plain(cell.reason, REASON_LIMIT), ""
+    scale = figures.scale_of(cell)
+    parts = [f"{figures.difference(cell.delta, scale)} {figures.interval(cell, scale)}".strip()]
+    parts += [since] if (since := asides.drift(cell)) else []
+    if standing(cell) == "open":
+        parts += [f"margin {figures.margin(scale)}", words.waits_for_clips(cell, decision.counted)]
+    old, new = (_figure(figures.value(value, scale)) for value in (cell.incumbent, cell.candidate))
+    return old, new, "; ".join(map(_figure, parts)), _figure(figures.p_value(cell.p_adjusted))
 
 
 def _figure(text: str) -> str:

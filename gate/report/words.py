@@ -148,11 +148,11 @@ def counts_line(counts: dict[Verdict, int]) -> str:
     return " · ".join(parts) or "no cells"
 
 
-def waits_for_clips(cell: Cell) -> str:
-    """What would decide an undecided cell."""
+def waits_for_clips(cell: Cell, counted: str = "clip") -> str:
+    """What would decide an undecided cell; counted: what the independent unit is called."""
     if cell.clips_needed is None:
-        return "no number of clips like these decides it"
-    return f"about {count(cell.clips_needed, 'more clip')} with positives would decide"
+        return f"no number of {counted}s like these decides it"
+    return f"about {count(cell.clips_needed, f'more {counted}')} with positives would decide"
 
 
 def measured(cell: Cell) -> bool:
@@ -197,7 +197,7 @@ def evidence(cell: Cell, decision: Decision) -> str:
             parts.append(f"adjusted p {p if p.startswith('<') else '= ' + p}")
     text = ", ".join(parts)
     text = f"{text[:1].upper()}{text[1:]}. " if text else ""
-    text += f"Measured on {count(cell.clips, 'clip')}, {count(cell.frames, 'frame')}"
+    text += f"Measured on {count(cell.clips, decision.counted)}, {count(cell.frames, 'frame')}"
     if cell.positives is not None:
         text += f", {count(cell.positives, 'positive')}"
     text += "."
@@ -270,9 +270,10 @@ def next_steps(decision: Decision) -> tuple[str, ...]:
     undecided = [c for c in critical if c.verdict == "undecided"]
     if undecided:
         needed = [c.clips_needed for c in undecided if c.clips_needed is not None]
-        clips = f": up to {count(max(needed), 'more clip')} with positives" if needed else ""
-        clips += "; for some no number of clips like these decides" if len(needed) < len(undecided) else ""
-        steps.append(f"Collect clips for {listed(_names(undecided))}{clips}.")
+        unit = decision.counted
+        clips = f": up to {count(max(needed), f'more {unit}')} with positives" if needed else ""
+        clips += f"; for some no number of {unit}s like these decides" if len(needed) < len(undecided) else ""
+        steps.append(f"Collect {unit}s for {listed(_names(undecided))}{clips}.")
     unmeasured = _names(c for c in critical if c.verdict == "not-measurable")
     if unmeasured:
         steps.append(f"Make {listed(unmeasured)} measurable, or take it out of the critical tier in a reviewed policy.")

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from gate import atomic
 from gate.judge.decision import Decision
+from gate.lock import digest_of
 from gate.report import words
 from gate.report.details import Compared, chosen, details
 from gate.report.flips import write_flips
 from gate.report.html import render_page
 from gate.report.junit import junit_xml
 from gate.report.moved import moved_frames
+from gate.report.sarif import sarif_json
+from gate.report.signoff import signoff_page
 from gate.report.summary import summary_markdown
 from gate.report.verdict import verdict_json
 
@@ -46,11 +49,14 @@ def write_reports(
         moved, flips = moved_frames(
             compared.incumbent, compared.candidate, compared.suite, wanted, limit=frames, progress=progress
         )
+    verdict = verdict_json(decision, time=time)
     texts = {
         "report.html": render_page(decision, panels, moved, title=title, command=command),
+        "signoff.html": signoff_page(decision, time=time, verdict=digest_of(verdict.encode())),
         "junit.xml": junit_xml(decision),
+        "gate.sarif": sarif_json(decision),
         "summary.md": summary_markdown(decision),
-        "verdict.json": verdict_json(decision, time=time),
+        "verdict.json": verdict,
     }
     # A verdict of an earlier run must not stand beside the pages of this one when this run is killed between two files.
     stale = out / "verdict.json"

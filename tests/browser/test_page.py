@@ -12,7 +12,7 @@ from gate.judge.decision import Decision
 from gate.report import render_page, words
 from tests.browser.conftest import Show
 from tests.support.decisions import a_cell, a_decision, a_large_decision, a_loss, a_mixed_decision
-from tests.support.documents import HOSTILE, hostile_decision
+from tests.support.faces import HOSTILE, hostile_decision
 from tests.support.pages import a_moved, details_of
 
 #: Whether as many rows are there as the line above the table says.

@@ -8,12 +8,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from gate.judge.decide import decide
 from gate.judge.decision import (
     Cell,
     Decision,
     Identity,
     Outcome,
     PolicyFacts,
+    Probabilities,
+    Probability,
     Reason,
 )
 from gate.suite.contract import ContractResult
@@ -166,7 +169,9 @@ def a_mixed_decision() -> Decision:
                delta_at_incumbent_threshold=0.0),
         a_loss("front.grid[3]", tier="advisory", candidate=0.9, delta=-0.0221, delta_worse=-0.0221, ci_low=-0.031,
                ci_high=-0.0112, p_adjusted=0.004),
-        a_cell("group:grid", network="", head="grid", delta=-0.001, delta_worse=-0.001, ci_low=-0.002, ci_high=0.0),
+        a_cell("group:grid", network="", head="", task="group", incumbent=0.9221, candidate=0.9211, delta=-0.001,
+               delta_worse=-0.001, ci_low=-0.002, ci_high=0.0, threshold_incumbent=None, threshold_candidate=None,
+               delta_at_incumbent_threshold=None, delta_threshold_free=None),
     )  # fmt: skip
     return a_decision(
         cells,
@@ -174,6 +179,67 @@ def a_mixed_decision() -> Decision:
         contracts=(a_contract(), a_contract(False, name="candidate.predictions.finite")),
         uncovered=("front.new_head",),
     )
+
+
+def a_drift(prediction: str = "rear.lane[left]", **changes: Any) -> Cell:
+    """As good as the incumbent within the noise, and proven 2.2 points below its anchor."""
+    fields: dict[str, Any] = {
+        "task": "multilabel", "reason": "lost 2.2 points of F1 since its anchor on 212 clips, adjusted p 0.0021",
+        "incumbent": 0.9012, "candidate": 0.9001, "delta": -0.0011, "delta_worse": -0.0011, "ci_low": -0.0071,
+        "ci_high": 0.0052, "p_adjusted": 0.9104, "anchor": 0.9221, "delta_anchor": -0.022, "p_anchor": 0.0021,
+        "delta_threshold_free": -0.0014, "delta_at_incumbent_threshold": -0.0008,
+    }  # fmt: skip
+    return a_loss(prediction, **(fields | changes))
+
+
+def a_probability(prediction: str, log_loss: tuple[float, float, float] | None) -> Probability:
+    """Scores read as probabilities: equal but for the change in log-loss, in nats, with its bounds."""
+    side = Probabilities(3392, observed=812, expected=790.5, ratio=812 / 790.5, z=0.9, rms=0.01, ece=0.02, bins=())
+    return Probability(prediction, side, side, brier=None, log_loss=log_loss)
+
+
+def a_full_decision() -> Decision:
+    """The mixed decision with drift, a waiver and probabilities, and with the reasons that the gate itself gives."""
+    waived = a_loss("front.cone", waiver="WAIVER-7", reason="lost 7.1 points of F1 on 212 clips, adjusted p < 0.0001")
+    unmeasured = [replace(c, acknowledge=c.suspect or c.verdict == "not-measurable") for c in a_mixed_decision().cells]
+    cells = (*unmeasured, a_drift(), waived)
+    outcome, reasons = decide(
+        [c for c in cells if c.waiver is None],
+        missing=(), uncovered={"front.new_head": "supporting"}, must_pass=(), identical_uncovered=(),
+    )  # fmt: skip
+    return replace(
+        a_mixed_decision(),
+        decision=outcome,
+        reasons=reasons,
+        cells=cells,
+        predictions=11,
+        anchors=(Identity("hydranet", "2026.40.0", "sha256:" + "a0c403" * 10 + "a0c4"),),
+        probabilities=(
+            a_probability("front.road_edge", (0.0412, 0.0201, 0.0633)),
+            a_probability("front.presence[sky]", (-0.001, -0.0022, 0.0003)),
+            a_probability("front.lane[left]", None),
+        ),
+    )
+
+
+def a_worst_decision(name: str, many: int = 1000) -> Decision:
+    """`many` of everything that a report can list, each with `name` in it: what no page may grow under."""
+    cells = [a_loss(f"{k}.{name}", head=name, slice=f"{name}={name}", reason=name) for k in range(many)]
+    cells += [an_unmeasured(f"b{k}.{name}", verdict="broken", reason=name * 3) for k in range(many // 10)]
+    cells += [an_undecided(f"u{k}.{name}", reason=name, clips_needed=10**6 + k) for k in range(many)]
+    cells += [a_mean_error(f"s{k}.{name}", unit=name, reason=name, acknowledge=True) for k in range(many)]
+    cells += [an_unmeasured(f"n{k}.{name}", reason=name * 3, acknowledge=True) for k in range(many)]
+    cells += [a_loss(f"w{k}.{name}", waiver=name) for k in range(many // 10)]
+    cells += [a_cell(f"i{k}.{name}", verdict="improved") for k in range(many)]
+    names = tuple(c.prediction for c in cells)
+    identity = Identity(name, name, "sha256:" + "0" * 64)
+    told = [Reason(code, name * 3, names) for code in ("regressed", "infeasible", "no-anchor") for _ in range(20)]
+    return a_decision(
+        cells, "NO-GO", reasons=tuple(told), candidate=identity, incumbent=identity, suite=identity,
+        contracts=tuple(a_contract(False, name=name, observed=name, where=name, expectation=name) for _ in range(40)),
+        uncovered=(name,) * many, anchors=(identity,) * many, runtime=((name, name),),
+        probabilities=tuple(a_probability(n, (0.1, 0.01, 0.2)) for n in names),
+    )  # fmt: skip
 
 
 def a_large_decision(predictions: int = 1037, slices: int = 6, seed: int = 47) -> Decision:
