@@ -43,7 +43,10 @@ _ELSEWHERE = ("suspect", "not-measurable", "broken-advisory", "uncovered-advisor
 
 @dataclass(frozen=True)
 class LossView:
-    """One prediction that is proven worse or broken, by its worst cell. values, moved: empty when nothing was measured, and why says it."""
+    """One prediction that is proven worse or broken, by its worst cell.
+
+    values, moved: empty when nothing was measured, and why says it.
+    """
 
     mark: str
     name: str
