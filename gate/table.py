@@ -192,8 +192,14 @@ def of_entries(
     series: Sequence[Series], cells: int, row: Ints, cell: Ints, positive: NDArray[np.bool_], code: Ints, count: Ints
 ) -> EvidenceTable:
     """The table, without sums, of histogram entries in any order, one value of each an entry; undoes `by_score`."""
-    keys = (row << _SERIES) | (cell << _CELL) | (positive.astype(np.int64) << _LABEL) | code
-    keys, counts = _sum_equal_keys(keys, count)
+    keys = row << _SERIES
+    keys |= cell << _CELL
+    keys |= positive.astype(np.int64) << _LABEL
+    keys |= code
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], count[order]
+    if (keys[1:] == keys[:-1]).any():
+        keys, counts = _sum_equal_keys(keys, counts)
     return EvidenceTable(tuple(series), cells, keys, counts, (), np.zeros((len(series), cells, 0), np.int64))
 
 

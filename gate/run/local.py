@@ -19,7 +19,7 @@ from gate.heads import Head, series_of
 from gate.run.pack import Scope
 from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
-from gate.run.resume import made_by, resumed, versions
+from gate.run.resume import made_by, resumed, versions, witness
 from gate.run.spans import LIVE, RECORDED, Part, Span, spans_of
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
@@ -110,11 +110,12 @@ def run(
 
     found: dict[str, Part] = {}
     kept: list[str] = []
+    look = witness(bundle)
     for group, least in groups:
         scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
         made = {t.head.name: made_by(bundle, t.head) for t in group}
         parts, whole = resumed(
-            store, scope, suite, spans_of(suite.frames, least), made, ask, lambda n: progress(n, total)
+            store, scope, suite, spans_of(suite.frames, least), made, ask, look, lambda n: progress(n, total)
         )
         found |= parts
         kept += whole

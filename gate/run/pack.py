@@ -224,9 +224,12 @@ def _parts(
     series = [series_of(head) for head in chosen]
     names = [task_of(head).yields(head).sums for head in chosen]
     table = _histograms(arrays, [row for rows in series for row in rows], cells)
-    sums = _split(_integers(arrays["sums"]), [len(r) * cells * len(n) for r, n in zip(series, names, strict=True)])
+    sums = _split(
+        _integers(arrays["sums"]).astype(np.int64),
+        [len(r) * cells * len(n) for r, n in zip(series, names, strict=True)],
+    )
     judged = [len(head.judged) for head in chosen]
-    unfinite = _split(_integers(arrays["unfinite"]), judged)
+    unfinite = _split(_integers(arrays["unfinite"]).astype(np.int64), judged)
     low, high = (_split(arrays[name].astype(np.float64), judged) for name in ("low", "high"))
     parts, row = {}, 0
     for k, head in enumerate(chosen):
@@ -246,17 +249,19 @@ def _histograms(arrays: Mapping[str, Array], series: Sequence[Any], cells: int) 
     sound = len(rows) == len(series) and ((rows >= 0) & (rows <= len(cell))).all()
     if not (sound and rows.sum() == len(cell) == len(code) == len(count)):
         raise ValueError("histograms of other heads")
-    inside = (cell >= 0) & (cell >> 1 < cells) & (code >= 0) & (code <= 0xFFFF) & (count > 0)
-    if not inside.all():
+    if len(cell) and not (
+        0 <= cell.min() <= cell.max() < 2 * cells and 0 <= code.min() <= code.max() <= 0xFFFF and count.min() > 0
+    ):
         raise ValueError("a histogram with impossible entries")
     row = np.repeat(np.arange(len(rows)), rows)
+    cell, code, count = (array.astype(np.int64) for array in (cell, code, count))
     return of_entries(series, cells, row, cell >> 1, (cell & 1).astype(bool), code, count)
 
 
-def _integers(array: Array) -> NDArray[np.int64]:
+def _integers(array: Array) -> Array:
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.dtype == np.uint64:
         raise ValueError(f"an array of {array.dtype} with {array.ndim} dimensions")
-    return array.astype(np.int64)
+    return array
 
 
 def _split(array: Array, sizes: Sequence[int]) -> list[Array]:
