@@ -159,7 +159,7 @@ def keep(store: Store, pack: Pack) -> bool:
                 folder.mkdir()
         write_bytes(path, to_bytes(pack))
     except (OSError, UsageError) as error:
-        why = error.strerror if isinstance(error, OSError) else error.what
+        why = error.strerror if isinstance(error, OSError) else error.what.removeprefix("cannot be written: ")
         store.tell(
             f"warning: the evidence store {store.root} cannot be written ({why}); "
             "this run goes on, and what it finds out is not kept"
