@@ -120,6 +120,8 @@ def test_the_second_run_says_the_same_and_runs_nothing(exam: Path, plain: Run, f
     assert faults["cam.range"] == "no prediction for 2 of 180 frames, the first is f0040"
     assert faults["cam.sign[stop]"] == faults["cam.sign[yield]"] == faults["cam.range"]
     assert again.summaries["cam.sign"].unfinite.tolist() == [0, 2]
+    sign = again.summaries["cam.sign"]
+    assert (sign.shape, sign.expected_shape, sign.dtype, sign.answered) == ("(2,)", "(2,)", "float32", 178)
     assert again.summaries["cam.sign"].first_unfinite == ["", "f0070"]
     assert len(packs(filled)) == 12  # one a span, however many heads
 
