@@ -99,8 +99,8 @@ def run(
     names, recorded = offered(bundle, suite)
     wanted = [t for t in suite.truths if heads is None or t.head.name in heads]
     present = [t for t in wanted if all(o in names for o in outputs_of(t.head))]
-    told = [t for t in present if all(o in recorded for o in outputs_of(t.head))]
-    live = [t for t in present if t not in told]
+    told = [t for t in present if recorded.keys() >= set(outputs_of(t.head))]
+    live = [t for t in present if not recorded.keys() >= set(outputs_of(t.head))]
     groups = [(group, least) for group, least in ((live, LIVE), (told, RECORDED)) if group]
     machine, total = runtime() if live else (), len(groups) * len(suite.frames.ids)
 
