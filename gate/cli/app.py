@@ -92,7 +92,8 @@ def compare(
     frames: FramesOption = 60,
     json: JsonOption = False,
 ) -> None:
-    """May CANDIDATE replace INCUMBENT? Writes report.html, verdict.json, junit.xml, summary.md."""
+    """May CANDIDATE replace INCUMBENT? Writes report.html, signoff.html, flips.parquet, junit.xml, gate.sarif,
+    summary.md and verdict.json."""
     given = [p for p in (incumbent_option, incumbent, candidate, candidate_option) if p is not None]
     if len(given) != 2:
         raise UsageError("compare needs two bundles", mend="gate compare INCUMBENT CANDIDATE")

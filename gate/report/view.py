@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gate.judge.decision import Cell, Decision, Verdict
 from gate.judge.sentences import spelled
-from gate.report import figures, words
+from gate.report import asides, figures, words
 from gate.report.cells import SPAN
 from gate.report.chart import Chart, chart_of
 from gate.report.details import Detail
@@ -327,7 +327,7 @@ def _block(
         verdict=cells[0].verdict,
         symbol=words.SYMBOLS[cells[0].verdict],
         about=", ".join([*tiers, words.name(cells[0].task), *waivers]),
-        told=tuple((_tied(words.lead(c)) + ".", _tied(words.evidence(c, decision))) for c in told),
+        told=tuple((_tied(words.lead(c)) + ".", _tied(words.evidence(c, decision) + asides.beside(c))) for c in told),
         more=len(cells) - len(told),
         chart=chart_of(detail) if detail is not None else None,
         frames=frames_view(moved, brought) if moved is not None else None,
