@@ -219,7 +219,7 @@ def page_view(
         waived=_items(
             [c for c in cells if c.waiver is not None], lambda c: f"{words.word(c.verdict)}: {_difference(c)}"
         ),
-        predictions=words.count(len(leads), "prediction"),
+        predictions=_told(leads),
         cells=f"{len(cells):,}",
         span=SPAN,
         verdicts=tuple((v, words.word(v)) for v in counts),
@@ -238,6 +238,13 @@ def page_view(
         runtime=tuple((words.name(key), words.name(text)) for key, text in sorted(decision.runtime)),
         left_out=left_out,
     )
+
+
+def _told(leads: Sequence[Cell]) -> str:
+    """`1,037 predictions`, `19 predictions and 1 group`."""
+    groups = sum(map(words.is_group, leads))
+    text = words.count(len(leads) - groups, "prediction")
+    return f"{text} and {words.count(groups, 'group')}" if groups else text
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
