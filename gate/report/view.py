@@ -18,7 +18,7 @@ from gate.report.moved import Moved
 from gate.suite.contract import ContractResult
 
 BLOCKS = 60  # regressed predictions with a block of their own; further ones are a line each
-SUSPECTS = 20
+SUSPECTS, OPEN_SUSPECTS = 20, 3
 OPEN = 8  # of those, shown without asking
 SENTENCES = 3  # regressed cells told in full within a block
 ITEMS = 100  # entries of a list; the table has them all
@@ -141,6 +141,7 @@ class PageView:
     undecided: ListView
     suspects: tuple[BlockView, ...]
     suspected: str
+    open: int
     more_suspects: ListView
     waived: ListView
     predictions: str
@@ -211,6 +212,7 @@ def page_view(
         undecided=_items(critical, lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}."),
         suspects=tuple(block(p, suspect[p]) for p in suspected),
         suspected=words.count(len(suspect), "prediction"),
+        open=OPEN_SUSPECTS,
         more_suspects=_items(
             [suspect[p][0] for p in list(suspect)[SUSPECTS:]],
             lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}.",
