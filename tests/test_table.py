@@ -227,7 +227,7 @@ def test_a_histogram_counts_each_event_whatever_the_width_of_its_keys(drawn: lis
     # Rows and cells far apart need 64-bit keys, near ones do with 32.
     columns = np.array([(s * scale**2 + row, c * scale, y, k) for s, c, y, k in drawn], np.int64).reshape(-1, 4).T
     keys, counts = histogram(columns[0], columns[1], columns[2].astype(bool), columns[3].astype(np.uint16))
-    said = Counter((s << 39) | (c << 17) | (y << 16) | k for s, c, y, k in columns.T.tolist())
+    said = Counter((s << 39) | (0xFFFF - k << 23) | (c << 1) | y for s, c, y, k in columns.T.tolist())
     assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == said
     assert keys.tolist() == sorted(said)
 
@@ -248,7 +248,7 @@ def test_entries_in_curve_order_are_the_same_however_they_are_sorted(drawn: list
 
 def unpacked(key: int) -> tuple[int, int, int, int]:
     """(series, cell, label, code) of a key."""
-    return key >> 39, (key >> 17) & ((1 << 22) - 1), (key >> 16) & 1, key & 0xFFFF
+    return key >> 39, (key >> 1) & ((1 << 22) - 1), key & 1, 0xFFFF - ((key >> 23) & 0xFFFF)
 
 
 def columns_of(entries: Entries) -> tuple[NDArray[Any], ...]:
