@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -274,11 +274,21 @@ def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 16) -> list[Int
 
 def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
     """`work` on every part, in their order, on all cores: numpy computes outside the interpreter's lock."""
+    _keep_freed_memory()
     workers = min(len(parts), os.cpu_count() or 1)
     if workers < 2:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, parts))
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Freeing a block of nearly 32 MiB, never touched, raises glibc's limit for handing memory back (mallopt(3),
+    M_MMAP_THRESHOLD): the arrays of one part then use the memory of the last, and fresh pages cost as much as the
+    arithmetic on them. Elsewhere it does nothing.
+    """
+    np.empty((1 << 25) - (1 << 13), np.uint8)
 
 
 def entries_of(entries: Entries, rows: Ints) -> Entries:
@@ -292,7 +302,7 @@ def one_row(evidence: Evidence) -> EvidenceTable:
     """The table of a single prediction on a single cell; its row is that evidence."""
     events = evidence.events
     series, code = np.zeros(len(events.codes), np.int64), np.array(events.codes, np.uint16)
-    keys = _packed(series, np.zeros_like(series), np.array(events.labels, bool), code, _CODE)
+    keys = _packed(series, np.zeros_like(series), np.array(events.labels, bool), code, _CODE).astype(np.int64)
     keys, counts = sum_equal_keys(keys, np.array(events.counts, np.int64))
     moments = np.array(evidence.moments.values, np.int64).reshape(1, 1, -1)
     return EvidenceTable((Series("", 0.0),), 1, keys, counts, evidence.moments.names, moments)

@@ -78,7 +78,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What n objectives came to, (n,) each, NaN or -1 for none: see `OperatingPoint`; closest: the code of `attained`."""
+    """What n objectives came to, (n,) each; NaN or -1 for none: see `OperatingPoint`. closest: code of `attained`."""
 
     status: NDArray[np.str_]
     threshold: Floats
