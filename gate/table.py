@@ -27,6 +27,7 @@ from gate.heads import Series
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
+Width = TypeVar("Width", bound=np.integer)
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -121,16 +122,17 @@ def histogram(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDAr
         narrow = _packed(series.astype(np.uint32), cell.astype(np.uint32), positive, codes, rest_bits)
         short, counts = _counted(narrow)
         return (short >> rest_bits << _CODE) | (short & ((1 << rest_bits) - 1)), counts
-    return _counted(_packed(series.astype(np.int64), cell.astype(np.int64), positive, codes, _CODE))
+    return _counted(keys_of(series, cell, positive, codes))
+
+
+def keys_of(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDArray[np.uint16]) -> Ints:
+    """Keys of flat events, in their order."""
+    return _packed(series.astype(np.int64), cell.astype(np.int64), positive, codes, _CODE)
 
 
 def _packed(
-    series: NDArray[np.integer],
-    cell: NDArray[np.integer],
-    positive: NDArray[np.bool_],
-    codes: NDArray[np.uint16],
-    rest_bits: int,
-) -> NDArray[np.integer]:
+    series: NDArray[Width], cell: NDArray[Width], positive: NDArray[np.bool_], codes: NDArray[np.uint16], rest_bits: int
+) -> NDArray[Width]:
     """Keys with so many bits for cell and label, in place of `series`."""
     series <<= 16
     series |= ~codes
@@ -301,8 +303,8 @@ def entries_of(entries: Entries, rows: Ints) -> Entries:
 def one_row(evidence: Evidence) -> EvidenceTable:
     """The table of a single prediction on a single cell; its row is that evidence."""
     events = evidence.events
-    series, code = np.zeros(len(events.codes), np.int64), np.array(events.codes, np.uint16)
-    keys = _packed(series, np.zeros_like(series), np.array(events.labels, bool), code, _CODE).astype(np.int64)
+    none, code = np.zeros(len(events.codes), np.int64), np.array(events.codes, np.uint16)
+    keys = keys_of(none, none, np.array(events.labels, bool), code)
     keys, counts = sum_equal_keys(keys, np.array(events.counts, np.int64))
     moments = np.array(evidence.moments.values, np.int64).reshape(1, 1, -1)
     return EvidenceTable((Series("", 0.0),), 1, keys, counts, evidence.moments.names, moments)
@@ -319,9 +321,14 @@ class ClipIndex:
         """(P, C) -> (P, J): sums over the chosen cells of each clip."""
         chosen = np.flatnonzero(cells & (self.clip >= 0))
         chosen = chosen[np.argsort(self.clip[chosen], kind="stable")]
+        clip = self.clip[chosen]
+        starts = _first_of_equal(clip) if clip.size else clip
+        # Rows stay whole in memory, as an index in brackets would not leave them: bits of later sums depend on it.
+        sums = np.take(values, chosen, axis=1)
+        if len(starts) < len(clip):  # else no clip has two cells
+            sums = np.add.reduceat(sums, starts, axis=1)
+        if len(starts) == self.clips:
+            return sums
         out = np.zeros((len(values), self.clips))
-        if chosen.size:
-            clip = self.clip[chosen]
-            starts = np.flatnonzero(np.r_[True, clip[1:] != clip[:-1]])
-            out[:, clip[starts]] = np.add.reduceat(values[:, chosen], starts, axis=1)
+        out[:, clip[starts]] = sums
         return out

@@ -151,7 +151,7 @@ def _block(entries: Entries, index: ClipIndex, rows: range, part: slice) -> Reli
 
 def _add(place: Ints, weights: NDArray[np.generic], shape: tuple[int, ...]) -> Floats:
     """Sums of weights by flat place, in the given shape; of counts they are exact."""
-    return np.bincount(place, weights, int(np.prod(shape))).astype(np.float64).reshape(shape)
+    return np.bincount(place, weights, int(np.prod(shape))).astype(np.float64, copy=False).reshape(shape)
 
 
 def _unordered_sum(values: Floats) -> Floats:
