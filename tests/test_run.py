@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import gate.run.local as local
+import gate.run.reducing as reducing
 from gate.bundle import read_bundle
 from gate.errors import BundleError
 from gate.run import Run, contract_table, run
@@ -173,16 +174,16 @@ def test_only_a_bounded_number_of_tables_waits_to_be_added(
     waiting: list[int] = []
     monkeypatch.setattr(local, "BATCH", 1)
     monkeypatch.setattr(local, "VALUES", 1)
-    monkeypatch.setattr(local, "PENDING", 4)
-    merge, add = local.merge, local._Reducer.add
+    monkeypatch.setattr(reducing, "PENDING", 4)
+    merge, keep = reducing.merge, reducing.Reducer.keep
 
     def counted(self: Any, *given: Any) -> None:
-        add(self, *given)
+        keep(self, *given)
         waiting.append(len(self.pending))
 
     merged: list[int] = []
-    monkeypatch.setattr(local._Reducer, "add", counted)
-    monkeypatch.setattr(local, "merge", lambda tables: merged.append(len(tables)) or merge(tables))
+    monkeypatch.setattr(reducing.Reducer, "keep", counted)
+    monkeypatch.setattr(reducing, "merge", lambda tables: merged.append(len(tables)) or merge(tables))
     again = ran(recorded(tmp_path, world, answers(world)), suite_folder)
     assert len(waiting) == len(ALONE) * len(world.ids)
     assert max(waiting) < 4

@@ -192,10 +192,14 @@ def _cut(series: Ints, events: Ints, p: Floats, rows: int) -> Ints:
 
 def _variance(events: Floats, excess: Floats, bin_events: Floats, gap: Floats) -> Floats:
     """Clip-robust variance of each gap, (n, 15); NaN where the events are of one clip. events, excess: (n, 15, J)."""
-    rest = 1 - events / bin_events[:, :, None]
-    residual = (excess - gap[:, :, None] * events) ** 2
+    weighed = np.zeros_like(events)
+    # Most clips have no event in most bins, and nothing to add.
+    places = np.flatnonzero(events)
+    bins = places // events.shape[2]
+    here, whole = events.ravel()[places], bin_events.ravel()[bins]
+    residual = (excess.ravel()[places] - gap.ravel()[bins] * here) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):  # one clip alone: 0 / 0 is the intended NaN
-        weighed = np.where(events == bin_events[:, :, None], np.nan, residual / rest)
+        weighed.ravel()[places] = np.where(here == whole, np.nan, residual / (1 - here / whole))
     return _unordered_sum(weighed) / bin_events**2
 
 

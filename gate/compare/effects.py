@@ -179,7 +179,7 @@ def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
     entries = curve.entries
     place = entries.series * side.clips + side.clip[entries.cell]
-    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64).reshape(-1, side.clips)
+    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64, copy=False).reshape(-1, side.clips)
 
 
 def _influence(side: ScoredSide, cells: Mask) -> _Side:

@@ -38,8 +38,9 @@ class HeadSummary:
 
     def missing(self, ids: Array, answered: NDArray[np.bool_]) -> None:
         """Take note of the frames that have no answer."""
-        self.answered += int(answered.sum())
-        if not self.first_missing and not answered.all():
+        count = int(np.count_nonzero(answered))
+        self.answered += count
+        if not self.first_missing and count < len(answered):
             self.first_missing = str(ids[~answered][0])
 
     def observe(self, ids: Array, scores: Array, finite: NDArray[np.bool_]) -> None:
@@ -56,8 +57,8 @@ class HeadSummary:
             if bad.any():
                 whole = np.isfinite(flat)
                 low, high = np.where(whole, flat, np.inf), np.where(whole, flat, -np.inf)
-            self.low = np.minimum(self.low, low.min(axis=2).min(axis=0))
-            self.high = np.maximum(self.high, high.max(axis=2).max(axis=0))
+            self.low = np.minimum(self.low, low.min(axis=(0, 2)))
+            self.high = np.maximum(self.high, high.max(axis=(0, 2)))
 
     def limits(self) -> tuple[float, float]:
         """Lowest and highest value that the head may give."""
