@@ -162,6 +162,8 @@ def merge(tables: Iterable[EvidenceTable]) -> EvidenceTable:
     """Sum of tables over the same rows, cells and sums. Raises EvidenceError when these differ."""
     parts = list(tables)
     first = parts[0]
+    if len(parts) == 1:
+        return first
     moments = first.moments
     for part in parts[1:]:
         if (part.series, part.cells, part.names) != (first.series, first.cells, first.names):
@@ -201,6 +203,19 @@ def stack(tables: Sequence[EvidenceTable]) -> EvidenceTable:
         names,
         moments,
     )
+
+
+def apart(table: EvidenceTable, series: Sequence[tuple[Series, ...]]) -> list[EvidenceTable]:
+    """Neighbouring rows as tables of their own, so many rows each as `series` names; the inverse of `stack`."""
+    starts, parts, first = by_score(table).starts.tolist(), [], 0
+    for names in series:
+        end = first + len(names)
+        entries = slice(starts[first], starts[end])
+        # Both are copies: a view would hold the memory of the whole table.
+        keys, counts = table.keys[entries] - (first << _SERIES), table.counts[entries].copy()
+        parts.append(EvidenceTable(names, table.cells, keys, counts, table.names, table.moments[first:end]))
+        first = end
+    return parts
 
 
 def mixed(tables: Sequence[EvidenceTable], which: Ints) -> EvidenceTable:
@@ -324,7 +339,10 @@ class ClipIndex:
         clip = self.clip[chosen]
         starts = _first_of_equal(clip) if clip.size else clip
         # Rows stay whole in memory, as an index in brackets would not leave them: bits of later sums depend on it.
-        sums = np.take(values, chosen, axis=1)
+        if chosen.size and (np.diff(chosen) == 1).all():  # neighbours are copied many times faster
+            sums = values[:, chosen[0] : chosen[-1] + 1].copy()
+        else:
+            sums = np.take(values, chosen, axis=1)
         if len(starts) < len(clip):  # else no clip has two cells
             sums = np.add.reduceat(sums, starts, axis=1)
         if len(starts) == self.clips:

@@ -6,7 +6,7 @@ of calls, not the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from gate.errors import BundleError, EvidenceError
 from gate.heads import Head, series_of
 from gate.run.summary import HeadSummary
 from gate.suite import BoxTruth
-from gate.table import EvidenceTable, empty, merge
+from gate.table import EvidenceTable, apart, each, empty, merge
 from gate.tasks import Batch, Boxes, task_of
 
 Array = NDArray[Any]
@@ -114,18 +114,19 @@ class Reducer:
 
 
 def reduce_all(answers: Iterable[_Sound | None]) -> None:
-    """Reduce the answers of one batch, those of neighbouring heads that are read alike together."""
-    group: list[_Sound] = []
+    """Reduce the answers of one batch, those of neighbouring heads that are read alike together, on all cores."""
+    groups: list[list[_Sound]] = []
+    channels = 0
     for sound in answers:
         if sound is None:
             continue
-        channels = sum(one.scores.shape[1] for one in group) + sound.scores.shape[1]
-        if group and not (_alike(group[0], sound) and channels <= TOGETHER):
-            _reduce(group)
-            group = []
-        group.append(sound)
-    if group:
-        _reduce(group)
+        width = sound.scores.shape[1]
+        if not groups or channels + width > TOGETHER or not _alike(groups[-1][0], sound):
+            groups.append([])
+            channels = 0
+        groups[-1].append(sound)
+        channels += width
+    each(_reduce, groups)
 
 
 def _alike(one: _Sound, other: _Sound) -> bool:
@@ -140,7 +141,8 @@ def _reduce(group: Sequence[_Sound]) -> None:
     if len(group) == 1:
         group[0].reducer.add(group[0])
         return
-    for sound, table in _apart(group, _joined(group)):
+    tables = apart(_joined(group), [series_of(sound.reducer.head) for sound in group])
+    for sound, table in zip(group, tables, strict=True):
         sound.reducer.keep(table)
 
 
@@ -155,16 +157,6 @@ def _joined(group: Sequence[_Sound]) -> EvidenceTable:
     scores = np.concatenate([sound.scores for sound in group], axis=1)
     truth = np.concatenate([sound.batch.raster for sound in group], axis=1)
     return task_of(head).reduce(Batch({"": scores}, truth, first.cell, first.cells), head)
-
-
-def _apart(group: Sequence[_Sound], whole: EvidenceTable) -> Iterator[tuple[_Sound, EvidenceTable]]:
-    first = 0
-    for sound in group:
-        series = series_of(sound.reducer.head)
-        part = whole.take(np.arange(first, first + len(series)))
-        # Copies: a view would hold the memory of the whole group.
-        yield sound, replace(part, series=series, keys=part.keys.copy(), counts=part.counts.copy())
-        first += len(series)
 
 
 def _finite_only(outputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -48,13 +48,15 @@ class HeadSummary:
         judged = list(self.head.judged)
         flat = scores[:, judged].reshape(len(scores), len(judged), -1)
         bad = ~finite[:, judged]
-        for k in np.flatnonzero(bad.any(axis=0)):
-            if not self.first_unfinite[k]:
-                self.first_unfinite[k] = str(ids[bad[:, k]][0])
-        self.unfinite += bad.sum(axis=0)
+        broken = bool(bad.any())
+        if broken:
+            for k in np.flatnonzero(bad.any(axis=0)):
+                if not self.first_unfinite[k]:
+                    self.first_unfinite[k] = str(ids[bad[:, k]][0])
+            self.unfinite += bad.sum(axis=0)
         if flat.shape[2]:
             low = high = flat
-            if bad.any():
+            if broken:
                 whole = np.isfinite(flat)
                 low, high = np.where(whole, flat, np.inf), np.where(whole, flat, -np.inf)
             self.low = np.minimum(self.low, low.min(axis=(0, 2)))
