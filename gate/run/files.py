@@ -13,7 +13,7 @@ from gate.heads import Series
 from gate.run.local import Run
 from gate.table import EvidenceTable
 
-SCHEMA = "gate.evidence/1"
+SCHEMA = "gate.evidence/2"
 
 
 def write_evidence(path: Path, answers: Run, *, suite: str, bundle: str) -> None:

@@ -14,22 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle, Network
-from gate.errors import BundleError, EvidenceError
-from gate.heads import Head, series_of
+from gate.errors import BundleError
+from gate.heads import Head
 from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
+from gate.run.reducing import Answer, Reducer, reduce_all
 from gate.run.summary import HeadSummary
 from gate.suite import BoxTruth, Suite, Truths
 from gate.suite.inputs import read_inputs
-from gate.table import EvidenceTable, empty, merge
-from gate.tasks import Batch, Boxes, task_of
+from gate.table import EvidenceTable
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 #: Batches decoded ahead of the one that runs.
 AHEAD = 2
-#: Evidence tables kept apart before they are merged: fewer sorts, still bounded memory.
-PENDING = 16
 #: Recorded values that one batch holds in memory.
 VALUES = 1 << 22
 
@@ -92,15 +90,16 @@ def run(
     programs = {n.name: _load(n, suite) for n in networks}
     total = len(suite.frames.ids)
     summaries = {t.head.name: HeadSummary(t.head, total) for t in present}
-    reducers = {t.head.name: _Reducer(t.head, suite.frames.cells, summaries[t.head.name]) for t in present}
+    reducers = {t.head.name: Reducer(t.head, suite.frames.cells, summaries[t.head.name]) for t in present}
     at_once = BATCH if networks else _frames_at_once(present, recorded)
     for given in _batches(suite, networks, present, at_once):
         outputs = _forward(networks, programs, given.inputs)
-        for truths in present:
-            head = truths.head
-            answer = _answer(head, outputs, recorded, given.rows)
-            ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows]
-            reducers[head.name].add(answer, given.truths[head.name], ids, cell)
+        ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows]
+        reduce_all(
+            reducers[name].look_at(_answer(t.head, outputs, recorded, given.rows), given.truths[name], ids, cell)
+            for t in present
+            for name in (t.head.name,)
+        )
         progress(len(given.rows), total)
     return Run(
         {name: r.table() for name, r in reducers.items()},
@@ -185,18 +184,9 @@ def _forward(
     return outputs
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """Outputs of one head by role, for the frames that were answered."""
-
-    outputs: Mapping[str, Array]
-    answered: NDArray[np.bool_]
-    dtype: str
-
-
 def _answer(
     head: Head, outputs: Mapping[str, tuple[Array, str]], recorded: Mapping[str, Recorded], rows: Array
-) -> _Answer:
+) -> Answer:
     answered = np.ones(len(rows), bool)
     for output in outputs_of(head):
         if output in recorded:
@@ -212,71 +202,4 @@ def _answer(
             )
         else:
             values[role], dtype = outputs[output][0][answered], outputs[output][1]
-    return _Answer(values, answered, dtype)
-
-
-class _Reducer:
-    """Evidence of one head, added up batch by batch."""
-
-    def __init__(self, head: Head, cells: int, summary: HeadSummary) -> None:
-        self.head, self.cells, self.task, self.summary = head, cells, task_of(head), summary
-        self.pending: list[EvidenceTable] = []
-
-    def add(self, answer: _Answer, truth: Array | BoxTruth, ids: Array, cell: Array) -> None:
-        """Reduce one batch; whatever is wrong with it is written into the summary."""
-        summary = self.summary
-        summary.missing(ids, answer.answered)
-        if summary.refused or not answer.answered.any():
-            return
-        rows = np.flatnonzero(answer.answered)
-        chosen = _boxes(truth, rows) if isinstance(truth, BoxTruth) else truth[rows]
-        try:
-            scores = self.task.scores(answer.outputs, self.head)
-            self._check_shape(scores, chosen, answer.dtype)
-            finite = self._finite(answer.outputs, scores)
-            summary.observe(ids[rows], scores, finite)
-            outputs = answer.outputs if finite.all() else _finite_only(answer.outputs)
-            self.pending.append(self.task.reduce(Batch(outputs, chosen, cell[rows], self.cells), self.head))
-            if len(self.pending) >= PENDING:
-                self.pending = [merge(self.pending)]
-        except (BundleError, EvidenceError) as error:
-            summary.refused = error.what
-
-    def _check_shape(self, scores: Array, truth: Any, dtype: str) -> None:
-        expected, summary = self.task.shape(self.head, truth), self.summary
-        summary.shape, summary.dtype = str(scores.shape[1:]), dtype
-        summary.expected_shape = str(expected) if expected else summary.shape
-        if expected and scores.shape[1:] != expected:
-            raise BundleError(f"outputs of shape {scores.shape[1:]} a frame; the suite wants {expected}")
-
-    def _finite(self, outputs: Mapping[str, Array], scores: Array) -> NDArray[np.bool_]:
-        """(B, K): is every number of that channel finite; of a coupled head, every number of the frame."""
-        if not self.task.yields(self.head).coupled:
-            return np.asarray(np.isfinite(scores).reshape(*scores.shape[:2], -1).all(axis=2))
-        whole = np.ones(len(scores), bool)
-        for output in outputs.values():
-            whole &= np.isfinite(output).reshape(len(output), -1).all(axis=1)
-        return np.repeat(whole[:, None], scores.shape[1], axis=1)
-
-    def table(self) -> EvidenceTable:
-        """All that was added; nothing of a head whose sums cannot be held, which its summary then says."""
-        nothing = empty(series_of(self.head), self.cells, self.task.yields(self.head).sums)
-        try:
-            return merge([nothing, *self.pending])
-        except EvidenceError as error:
-            self.summary.refused = error.what
-            return nothing
-
-
-def _finite_only(outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Zeros in place of what is no number: those predictions are broken, and the rest can be reduced."""
-    return {role: np.nan_to_num(a, nan=0.0, posinf=0.0, neginf=0.0) for role, a in outputs.items()}
-
-
-def _boxes(truth: BoxTruth, rows: Array) -> Boxes:
-    """Truth boxes of the answered frames, with positions among these."""
-    position = np.full(int(max(rows.max(), truth.frame.max(initial=0))) + 1, -1)
-    position[rows] = np.arange(len(rows))
-    frame = position[truth.frame]
-    kept = frame >= 0
-    return Boxes(frame[kept], truth.label[kept], truth.corners[kept], truth.ignore[kept])
+    return Answer(values, answered, dtype)
