@@ -59,7 +59,7 @@ class Reducer:
         if summary.refused or not answer.answered.any():
             return None
         rows = np.flatnonzero(answer.answered)
-        chosen = _boxes(truth, rows) if isinstance(truth, BoxTruth) else truth if whole else truth[rows]
+        chosen = boxes_of(truth, rows) if isinstance(truth, BoxTruth) else truth if whole else truth[rows]
         try:
             scores = self.task.scores(answer.outputs, self.head)
             self._check_shape(scores, chosen, answer.dtype)
@@ -67,7 +67,7 @@ class Reducer:
             summary.observe(ids if whole else ids[rows], scores, finite)
             outputs = answer.outputs
             if not finite.all():
-                outputs = _finite_only(outputs)
+                outputs = finite_only(outputs)
                 scores = self.task.scores(outputs, self.head)
             return _Sound(self, Batch(outputs, chosen, cell if whole else cell[rows], self.cells), scores)
         except (BundleError, EvidenceError) as error:
@@ -159,12 +159,12 @@ def _joined(group: Sequence[_Sound]) -> EvidenceTable:
     return task_of(head).reduce(Batch({"": scores}, truth, first.cell, first.cells), head)
 
 
-def _finite_only(outputs: Mapping[str, Array]) -> dict[str, Array]:
+def finite_only(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Zeros in place of what is no number: those predictions are broken, and the rest can be reduced."""
     return {role: np.nan_to_num(a, nan=0.0, posinf=0.0, neginf=0.0) for role, a in outputs.items()}
 
 
-def _boxes(truth: BoxTruth, rows: Array) -> Boxes:
+def boxes_of(truth: BoxTruth, rows: Array) -> Boxes:
     """Truth boxes of the answered frames, with positions among these."""
     position = np.full(int(max(rows.max(), truth.frame.max(initial=0))) + 1, -1)
     position[rows] = np.arange(len(rows))

@@ -18,11 +18,8 @@ from gate.errors import BundleError
 from gate.heads import Head
 from gate.run.local import (
     Progress,
-    _Answer,
     _answer,
     _batches,
-    _boxes,
-    _finite_only,
     _forward,
     _Given,
     _load,
@@ -32,6 +29,7 @@ from gate.run.local import (
 )
 from gate.run.predictions import Recorded
 from gate.run.program import BATCH, Forward
+from gate.run.reducing import Answer, boxes_of, finite_only
 from gate.suite import BoxTruth, Suite, Truths
 from gate.table import Ints
 from gate.tasks import Batch, task_of
@@ -58,7 +56,7 @@ class Answered:
         """Some of the answered frames, by their positions in the suite, as a task takes them."""
         at = _run_of(np.searchsorted(self.rows, rows))
         if isinstance(self.truth, BoxTruth):
-            truth = _boxes(self.truth, np.searchsorted(self.batch, rows))
+            truth = boxes_of(self.truth, np.searchsorted(self.batch, rows))
         else:
             truth = self.truth[at]
         return Batch({role: a[at] for role, a in self.outputs.items()}, truth, self.cell[at], self.cells)
@@ -127,7 +125,7 @@ def _answers(
         among, rows = _run_of(np.cumsum(answer.answered)[at] - 1), given.rows[at]
         values = {role: a[among] for role, a in answer.outputs.items()}
         if not all(np.isfinite(a).all() for a in values.values()):
-            values = _finite_only(values)
+            values = finite_only(values)
         yield t.head.name, Answered(rows, values, truth, given.rows, suite.frames.cell[rows], suite.frames.cells)
 
 
@@ -138,7 +136,7 @@ def _run_of(positions: Ints) -> slice | Ints:
     return positions
 
 
-def _countable(head: Head, answer: _Answer, truth: Any) -> bool:
+def _countable(head: Head, answer: Answer, truth: Any) -> bool:
     try:
         scores, expected = task_of(head).scores(answer.outputs, head), task_of(head).shape(head, truth)
     except BundleError:
