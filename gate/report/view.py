@@ -376,6 +376,8 @@ def _method(decision: Decision) -> tuple[str, ...]:
         "margin, with enough clips and positives. Identical by construction: the change cannot reach this prediction.",
         "Undecided: neither was proven. Not measurable and broken: there is no number, and the reason says why. "
         "MDR is the smallest loss that this suite would find four times out of five.",
+        "The same inputs give the same verdict, byte for byte: the signs are seeded from the digests of suite, incumbent "
+        "and candidate, and nothing depends on the clock, the order of frames or the number of threads.",
         "Values of share metrics are in per cent and their differences in points (hundredths). What is shown is "
         "rounded towards the worse side; the verdict rests on the exact numbers, which are in verdict.json.",
     )
