@@ -82,9 +82,6 @@ class EvidenceTable:
         values = self.moments[:, :, self.names.index(name)].astype(np.float64)
         return values / STEPS if name.startswith("sum_") else values
 
-    def has(self, name: str) -> bool:
-        return name in self.names
-
     def take(self, rows: Ints) -> EvidenceTable:
         """The table of the chosen series only; rows: ascending positions."""
         series = tuple(self.series[k] for k in rows.tolist())

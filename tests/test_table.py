@@ -160,8 +160,6 @@ def test_a_sum_beyond_64_bits_is_refused_and_never_wraps_around() -> None:
 def test_real_sums_are_read_in_the_unit_of_the_head_and_counts_as_they_are() -> None:
     table = table_of([], [(0, 3), (1, 5 * STEPS // 2)])
     assert (table.sums("events")[0, 0], table.sums("sum_error")[0, 0]) == (3.0, 2.5)
-    assert table.has("events")
-    assert not table.has("frames")
 
 
 @laws

@@ -64,7 +64,6 @@ class FramesView:
 
     told: str
     kinds: tuple[tuple[str, str, str], ...]
-    clips: tuple[str, ...]
     pictures: tuple[FrameView, ...]
     layered: bool
 
@@ -81,7 +80,6 @@ def frames_view(moved: Moved, brought: set[str]) -> FramesView:
     return FramesView(
         told=told,
         kinds=tuple((kind, f"{before:,}", f"{after:,}") for kind, before, after in moved.kinds),
-        clips=tuple(words.name(c) for c in moved.clips),
         pictures=pictures,
         layered=any(not p.bare for p in pictures),
     )
