@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 TaskKind = Literal["binary", "multilabel", "multiclass", "segmentation", "occupancy", "regression", "detection"]
@@ -73,6 +74,7 @@ class Series:
     level: float
 
 
+@cache
 def series_of(head: Head) -> tuple[Series, ...]:
     """Rows of the head's evidence: channel first, level second."""
     return tuple(_series(head))

@@ -51,7 +51,7 @@ from gate.judge.layout import (
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
 from gate.report.notebook import decision_html
-from gate.run import Run, contract_table, offered, outputs_of, run
+from gate.run import Run, Store, contract_table, offered, outputs_of, read_evidence, run
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
 
@@ -60,6 +60,10 @@ Progress = Callable[[str, int, int], None]
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _silent(line: str) -> None:
     pass
 
 
@@ -89,14 +93,18 @@ def compare_bundles(
     thresholds: Path,
     anchors: Sequence[Path] = (),
     anchored: Path | None = None,
+    evidence: Sequence[Path] = (),
+    store: Store | None = None,
     progress: Progress = _quiet,
+    tell: Callable[[str], None] = _silent,
 ) -> Result:
     """May the candidate replace the incumbent?
 
     suite, policy: of the protected side. thresholds: folder of released operating points; the incumbent's file is used
     when it is there. anchors: older bundles that drift is measured from; anchored: file that says which is whose, not
-    needed for a single one. Raises GateError for everything that a person must mend before the question can be
-    answered.
+    needed for a single one. evidence: files of `gate run --export`, of the incumbent or an anchor, which then do not
+    run; store: where evidence is kept between runs; neither changes the answer. tell: takes lines that say what was
+    not run. Raises GateError for everything that a person must mend before the question can be answered.
     """
     with contract_worker(suite) as contracts, ThreadPoolExecutor(1, thread_name_prefix="contracts") as beside:
         exam, rulebook = read_suite(suite), read_policy(policy)
@@ -110,10 +118,17 @@ def compare_bundles(
         anchor_of = _anchor_of(exam, older, anchored)
         refuse_too_few(rulebook, references=2 if older.keys() - {old.digest} else 1)
 
-        before = run(old, exam, progress=lambda done, of: progress("incumbent", done, of))
-        after = _run_what_changed(new, exam, before, identical, progress)
+        brought = _brought(evidence, exam, [old, *older.values()])
+
+        def answers(stage: str, b: Bundle) -> Run:
+            found = brought.get(b.digest) or run(b, exam, None, lambda n, of: progress(stage, n, of), store)
+            tell_stored(stage, found, "a file" if b.digest in brought else "the store", tell)
+            return found
+
+        before = answers("incumbent", old)
+        after = _run_what_changed(new, exam, before, identical, progress, store, tell)
         since = {
-            digest: before if digest == old.digest else run(b, exam, progress=lambda n, of: progress("anchor", n, of))
+            digest: before if digest == old.digest else answers("anchor", b)
             for digest, b in older.items()
             if digest in anchor_of.values()
         }
@@ -190,12 +205,18 @@ def compare_bundles(
 
 
 def calibrate_bundle(
-    bundle: Path, *, suite: Path, policy: Path, thresholds: Path, progress: Progress = _quiet
+    bundle: Path,
+    *,
+    suite: Path,
+    policy: Path,
+    thresholds: Path,
+    store: Store | None = None,
+    progress: Progress = _quiet,
 ) -> tuple[Path, Suite, Bundle, tuple[OperatingPoint, ...]]:
     """Operating points of one bundle, and the path of the file that they belong into."""
     exam, rulebook, made = read_suite(suite), read_policy(policy), read_bundle(bundle)
     rules = assign(rulebook, exam.heads, uncovered_heads(made, exam, offered(made, exam)[0]))
-    answers = run(made, exam, progress=lambda n, of: progress("calibrate", n, of))
+    answers = run(made, exam, None, lambda n, of: progress("calibrate", n, of), store)
     _, points = calibrated(exam, stacked(exam, answers), rules)
     return thresholds_path(thresholds, exam.name, made.name, made.version), exam, made, points
 
@@ -222,11 +243,37 @@ def uncovered_heads(bundle: Bundle, suite: Suite, names: Collection[str]) -> lis
     return sorted(set(names) - judged - internal)
 
 
-def _run_what_changed(bundle: Bundle, suite: Suite, before: Run, identical: Collection[str], progress: Progress) -> Run:
+def tell_stored(stage: str, answers: Run, source: str, tell: Callable[[str], None]) -> None:
+    """Say for how many heads nothing was run; nothing when that is none."""
+    if answers.stored:
+        tell(f"{stage}: {len(answers.stored)} of {len(answers.evidence)} heads from {source}")
+
+
+def _brought(files: Sequence[Path], suite: Suite, bundles: Sequence[Bundle]) -> dict[str, Run]:
+    """Digest of a bundle -> its evidence, of the files given. Raises EvidenceError for a file of anything else."""
+    found = (read_evidence(path, suite, bundles) for path in files)
+    return {bundle.digest: answers for bundle, answers in found}
+
+
+def _run_what_changed(
+    bundle: Bundle,
+    suite: Suite,
+    before: Run,
+    identical: Collection[str],
+    progress: Progress,
+    store: Store | None,
+    tell: Callable[[str], None],
+) -> Run:
     """Evidence of a candidate: of heads that the change cannot reach, the incumbent's own."""
     kept = {h.name for h in suite.heads if set(outputs_of(h)) <= set(identical)}
     changed = [h.name for h in suite.heads if h.name not in kept]
-    after = run(bundle, suite, changed, lambda n, of: progress("candidate", n, of)) if changed else before
+    after = run(bundle, suite, changed, lambda n, of: progress("candidate", n, of), store) if changed else before
+    if changed:
+        tell_stored("candidate", after, "the store", tell)
+        if after.runtime and before.runtime and after.runtime != before.runtime:
+            # Only evidence from a file can have another runtime: the store's is part of its address.
+            other = ", ".join(f"{k} {v}" for k, v in before.runtime if (k, v) not in after.runtime)
+            tell(f"warning: the incumbent's evidence is from another machine ({other}): last bits of scores may differ")
     return Run(
         {**{name: e for name, e in before.evidence.items() if name in kept}, **after.evidence},
         {**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},

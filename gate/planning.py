@@ -31,7 +31,7 @@ from gate.judge.layout import (
 )
 from gate.judge.plan import PAIRINGS, Plan, PlanCell, assumed, plan_cells
 from gate.judge.shuffles import Alarms, Said, alarms, another_clip, answerable, halves, no_longer_measured, said_of
-from gate.run import Run, offered, outputs_of, run
+from gate.run import Run, Store, offered, outputs_of, run
 from gate.suite import Slice, Suite, read_suite
 from gate.table import ClipIndex
 
@@ -74,6 +74,7 @@ def plan_suite(
     policy: Path,
     thresholds: Path,
     twin: Path | None = None,
+    store: Store | None = None,
     progress: Progress = _quiet,
 ) -> Plan:
     """What the suite can prove and certify about releases like `bundle`, at the margins of the policy.
@@ -82,7 +83,7 @@ def plan_suite(
     (`gate.judge.plan.SHARED`). thresholds: folder of released operating points. Raises GateError as `compare_bundles`
     does, and UsageError for a twin that is the bundle itself.
     """
-    given = _answered(bundle, twin, read_suite(suite), read_policy(policy), thresholds, progress)
+    given = _answered(bundle, twin, read_suite(suite), read_policy(policy), thresholds, store, progress)
     exam, questions = given.suite, questions_of(given.rules, given.layout)
     everything = (questions, exam.frames.slices, given.index, given.layout.decided)
     comparison = compare(*given.sides, *everything)
@@ -117,6 +118,7 @@ def false_alarms(
     thresholds: Path,
     twin: Path | None = None,
     repeats: int = 100,
+    store: Store | None = None,
     progress: Progress = _quiet,
 ) -> tuple[Alarms, tuple[Identity, ...]]:
     """How often the gate blocks releases that are equally good, and (suite, bundle, twin): what was asked.
@@ -133,7 +135,7 @@ def false_alarms(
             where=str(suite),
             mend=f"add {2 * MIN_CLIPS - clips} or more to the validation split",
         )
-    given = _answered(bundle, twin, exam, rulebook, thresholds, progress)
+    given = _answered(bundle, twin, exam, rulebook, thresholds, store, progress)
     releases = _shuffled(given, repeats, progress)
     if not any(r.tested for r in releases):
         raise SuiteError(
@@ -196,15 +198,21 @@ def _answerable(
 
 
 def _answered(
-    bundle: Path, twin: Path | None, exam: Suite, rulebook: Policy, thresholds: Path, progress: Progress
+    bundle: Path,
+    twin: Path | None,
+    exam: Suite,
+    rulebook: Policy,
+    thresholds: Path,
+    store: Store | None,
+    progress: Progress,
 ) -> _Answered:
     """Both run, their operating points chosen as `gate compare` would."""
     old = read_bundle(bundle)
     new = None if twin is None else read_bundle(twin)
     identical = [] if new is None else _unreached(old, new, exam, twin)
     rules = assign(rulebook, exam.heads, _unjudged(old, exam) | (set() if new is None else _unjudged(new, exam)))
-    before = run(old, exam, progress=lambda done, of: progress("bundle", done, of))
-    after = before if new is None else _run_twin(new, exam, before, identical, progress)
+    before = run(old, exam, None, lambda done, of: progress("bundle", done, of), store)
+    after = before if new is None else _run_twin(new, exam, before, identical, store, progress)
     layout = layout_of(exam)
     shipping = released(thresholds, exam, old)
     keep = [p.prediction for p in shipping]
@@ -252,9 +260,11 @@ def _unjudged(bundle: Bundle, exam: Suite) -> set[str]:
     return offered(bundle, exam)[0] - {o for h in exam.heads for o in outputs_of(h)}
 
 
-def _run_twin(twin: Bundle, exam: Suite, before: Run, identical: Sequence[str], progress: Progress) -> Run:
+def _run_twin(
+    twin: Bundle, exam: Suite, before: Run, identical: Sequence[str], store: Store | None, progress: Progress
+) -> Run:
     changed = [h.name for h in exam.heads if not set(h.predictions) <= set(identical)]
-    after = run(twin, exam, changed, lambda done, of: progress("twin", done, of))
+    after = run(twin, exam, changed, lambda done, of: progress("twin", done, of), store)
     return replace(
         after,
         evidence={**before.evidence, **after.evidence},

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TypeVar
 
@@ -224,6 +224,34 @@ def mixed(tables: Sequence[EvidenceTable], which: Ints) -> EvidenceTable:
     moments = np.stack([tables[k].moments[row] for row, k in enumerate(which.tolist())])
     first = tables[0]
     return EvidenceTable(first.series, first.cells, keys[order], counts[order], first.names, moments)
+
+
+def of_entries(
+    series: Sequence[Series], cells: int, row: Ints, cell: Ints, positive: NDArray[np.bool_], code: Ints, count: Ints
+) -> EvidenceTable:
+    """The table, without sums, of histogram entries in any order, one value of each an entry; undoes `by_score`."""
+    keys = keys_of(row, cell, positive, code.astype(np.uint16))
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], count[order]
+    if (keys[1:] == keys[:-1]).any():
+        keys, counts = sum_equal_keys(keys, counts)
+    return EvidenceTable(tuple(series), cells, keys, counts, (), np.zeros((len(series), cells, 0), np.int64))
+
+
+def adjoined(tables: Sequence[EvidenceTable], first: Sequence[int], cells: int) -> EvidenceTable:
+    """Sum of tables over the same rows and sums; cell 0 of table k is cell `first[k]` of so many `cells`.
+
+    Raises EvidenceError where 64 bits do not hold a sum.
+    """
+    whole = empty(tables[0].series, cells, tables[0].names)
+    for table, start in zip(tables, first, strict=True):
+        here = whole.moments[:, start : start + table.cells]
+        here[...] = add_exact(here, table.moments)
+    keys, counts = sum_equal_keys(
+        np.concatenate([t.keys + (start << _CELL) for t, start in zip(tables, first, strict=True)]),
+        np.concatenate([t.counts for t in tables]),
+    )
+    return replace(whole, keys=keys, counts=counts)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.programs import Programs
 from tests.support.tiny import World, make_world, predict, with_images, without_worker, write_bundle, write_suite
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_store() -> Iterator[None]:
+    """Nothing that is shared between tests takes evidence from a store, least of all the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATE_STORE", "none")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def store_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where commands of this test keep evidence; not there yet."""
+    folder = tmp_path_factory.mktemp("cache") / "store"
+    monkeypatch.setenv("GATE_STORE", str(folder))
+    return folder
 
 
 @pytest.fixture

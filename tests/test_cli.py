@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from gate.run.files import read_evidence
+from gate.bundle import read_bundle
+from gate.run import read_evidence, run
+from gate.suite import read_suite
 from tests.support.programs import Programs
 from tests.support.tiny import (
     Ended,
@@ -243,10 +245,10 @@ def test_run_writes_evidence_that_reads_back(releases: Path) -> None:
     assert ended.code == 0, ended.err
     assert ended.made == ("out/evidence.safetensors",)
     assert "4 predictions on 144 frames, 0 broken" in ended.out
-    suite = gate("suite", "check", "suite", cwd=releases).out.splitlines()[-1]
-    bundle = gate("bundle", "check", "new", cwd=releases).out.splitlines()[-1]
-    evidence = read_evidence(releases / "out" / "evidence.safetensors", suite=suite, bundle=bundle)
-    assert sorted(evidence) == ["cam.edge", "cam.range", "cam.sign"]
+    suite, bundle = read_suite(releases / "suite"), read_bundle(releases / "new")
+    _, answers = read_evidence(releases / "out" / "evidence.safetensors", suite, [bundle])
+    assert answers.evidence == run(bundle, suite).evidence
+    assert sorted(answers.evidence) == ["cam.edge", "cam.range", "cam.sign"]
     first = (releases / "out" / "evidence.safetensors").read_bytes()
     assert gate("run", "new", "--suite", "suite", "--out", "out", cwd=releases).code == 0
     assert (releases / "out" / "evidence.safetensors").read_bytes() == first

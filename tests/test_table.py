@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,6 @@ from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
 from gate.heads import Series
 from gate.lattice import MISSED, encode
-from gate.run import Run
-from gate.run.files import read_evidence, write_evidence
 from gate.table import Entries, EvidenceTable, apart, blocks, by_score, each, empty, entries_of, histogram, merge, stack
 
 laws = settings(deadline=None, max_examples=100, database=None)
@@ -181,42 +177,6 @@ def test_chosen_rows_keep_their_entries_under_new_numbers(table: EvidenceTable, 
         mine, here = chosen.series == new, whole.series == old
         for part in ("cell", "code", "positive", "count"):
             assert getattr(chosen, part)[mine].tolist() == getattr(whole, part)[here].tolist()
-
-
-@settings(deadline=None, max_examples=15, database=None)
-@given(tables, st.builds(table_of, events, sums, st.just(()), st.just("cam.b")))
-def test_evidence_written_to_a_file_is_read_back_equal(
-    tmp_path_factory: pytest.TempPathFactory, a: EvidenceTable, b: EvidenceTable
-) -> None:
-    path = tmp_path_factory.mktemp("evidence") / "run.safetensors"
-    kept = write(path, {"cam.a": a, "cam.b": b})
-    assert read_evidence(path, suite="sha256:s", bundle="sha256:b") == kept
-    first = path.read_bytes()
-    write(path, dict(reversed(kept.items())))
-    assert path.read_bytes() == first
-
-
-def write(path: Path, evidence: Mapping[str, EvidenceTable]) -> dict[str, EvidenceTable]:
-    write_evidence(path, Run(evidence, {}, (), ()), suite="sha256:s", bundle="sha256:b")
-    return dict(evidence)
-
-
-def test_evidence_of_another_suite_or_bundle_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "run.safetensors", {"cam.a": table_of([(0, 0, True, 1023)], [])})
-    with pytest.raises(EvidenceError, match="another suite"):
-        read_evidence(tmp_path / "run.safetensors", suite="sha256:x", bundle="sha256:b")
-    with pytest.raises(EvidenceError, match="another bundle"):
-        read_evidence(tmp_path / "run.safetensors", suite="sha256:s", bundle="sha256:x")
-
-
-def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "run.safetensors"
-    write(path, {"cam.a": table_of([(0, 0, True, 1023)], [])})
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(EvidenceError, match="cannot be read"):
-        read_evidence(path, suite="sha256:s", bundle="sha256:b")
-    with pytest.raises(EvidenceError, match="cannot be read"):
-        read_evidence(tmp_path / "absent.safetensors", suite="sha256:s", bundle="sha256:b")
 
 
 @laws

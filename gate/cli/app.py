@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gate.cli import paths, planning
+from gate.cli import paths, planning, store
 from gate.cli.progress import progress_bar
 from gate.errors import GateError, UsageError
 
@@ -28,6 +28,7 @@ bundle_app = typer.Typer(help="The examined: lock it, check it, look at it.", no
 app.add_typer(suite_app, name="suite")
 planning.register(suite_app)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(store.store_app, name="store")
 
 SuiteOption = Annotated[Path | None, typer.Option("--suite", help="Folder of the suite; the only one in suites/.")]
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file; policy.toml here, or in the suite.")]
@@ -57,7 +58,7 @@ def main() -> NoReturn:
 
 
 @app.command()
-def demo(out: OutOption = None, json: JsonOption = False) -> None:
+def demo(out: OutOption = None, json: JsonOption = False, kept: store.Option = None) -> None:
     """The main job on the embedded suite: two bundles, one with a damaged head."""
     exam = paths.embedded_suite()
     folder = out or Path("reports/demo")
@@ -67,9 +68,8 @@ def demo(out: OutOption = None, json: JsonOption = False) -> None:
         err=True,
     )
     bundles = exam / "bundles"
-    code = _compare(
-        bundles / "incumbent", bundles / "damaged", exam, exam / "policy.toml", folder, Path("thresholds"), json
-    )
+    rules, released = exam / "policy.toml", Path("thresholds")
+    code = _compare(bundles / "incumbent", bundles / "damaged", exam, rules, folder, released, json, kept)
     typer.echo(f"`gate compare` would have ended with exit code {code}; a demo ends with 0.", err=True)
 
 
@@ -87,6 +87,11 @@ def compare(
         list[Path] | None, typer.Option(help="Older bundle that drift is measured from; repeatable.")
     ] = None,
     anchors: Annotated[Path | None, typer.Option(help="File that says which anchor is whose: anchors.toml.")] = None,
+    evidence: Annotated[
+        list[Path] | None,
+        typer.Option(help="Evidence of the incumbent or an anchor, from `gate run --export`; repeatable."),
+    ] = None,
+    kept: store.Option = None,
     engine: Annotated[str, typer.Option(help="local")] = "local",
     device: Annotated[str, typer.Option(help="cpu")] = "cpu",
     frames: FramesOption = 60,
@@ -104,7 +109,8 @@ def compare(
     rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
     if anchors is not None and not anchor:
         raise UsageError("--anchors names releases that are not given", mend="name each with --anchor BUNDLE")
-    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json, anchor or (), anchors, frames))
+    others = (anchor or (), anchors, evidence or (), frames)
+    raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json, kept, *others))
 
 
 def _compare(
@@ -115,15 +121,17 @@ def _compare(
     out: Path | None,
     thresholds: Path,
     json: bool,
+    kept: str | None,
     anchors: Sequence[Path] = (),
     anchored: Path | None = None,
+    evidence: Sequence[Path] = (),
     frames: int = 60,
 ) -> int:
     from gate.pipeline import compare_bundles
 
     folder = out or Path("reports") / candidate.resolve().name
     paths.writable(folder)
-    time = paths.now()
+    time, opened = paths.now(), store.opened(kept)
     with progress_bar() as progress:
         result = compare_bundles(
             incumbent,
@@ -133,7 +141,10 @@ def _compare(
             thresholds=thresholds,
             anchors=anchors,
             anchored=anchored,
+            evidence=evidence,
+            store=opened,
             progress=progress,
+            tell=store.said_once(),
         )
         written = _write(result, folder, time, frames, lambda done, of: progress("frames", done, of))
     _print(result, written, json)
@@ -187,26 +198,39 @@ def _print(result: Result, written: Mapping[str, Path], json: bool) -> None:
 
 
 @app.command()
-def run(bundle: Path, suite: SuiteOption = None, out: Annotated[Path | None, typer.Option("--out")] = None) -> None:
-    """Run one bundle over the suite and write its evidence."""
+def run(
+    bundle: Path,
+    suite: SuiteOption = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="File for the evidence; reports/BUNDLE/evidence.safetensors.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for evidence.safetensors.")] = None,
+    kept: store.Option = None,
+) -> None:
+    """Run one bundle over the suite and write its evidence, for `gate compare --evidence` elsewhere."""
     from gate.bundle import read_bundle
+    from gate.pipeline import tell_stored
     from gate.run import run as run_bundle
-    from gate.run.files import write_evidence
+    from gate.run import write_evidence
     from gate.suite import read_suite
 
+    if export is not None and out is not None:
+        raise UsageError("the evidence has two places", mend="give --export FILE or --out DIR")
     exam, made = read_suite(paths.suite_folder(suite)), read_bundle(bundle)
-    folder = out or Path("reports") / bundle.resolve().name
-    paths.writable(folder)
+    file = export or (out or Path("reports") / bundle.resolve().name) / "evidence.safetensors"
+    paths.writable(file.parent, "--export")
+    opened = store.opened(kept)
     with progress_bar() as progress:
-        answers = run_bundle(made, exam, progress=lambda done, of: progress("run", done, of))
-    write_evidence(folder / "evidence.safetensors", answers, suite=exam.digest, bundle=made.digest)
+        answers = run_bundle(made, exam, None, lambda done, of: progress("run", done, of), opened)
+    tell_stored("run", answers, "the store", store.said_once())
+    write_evidence(file, answers, made, exam)
     faults = answers.faults()
     typer.echo(f"{len(exam.predictions):,} predictions on {len(exam.frames.ids):,} frames, {len(faults):,} broken")
     for head in answers.missing:
         typer.echo(f"  {head}: the bundle has no such head")
     for prediction, why in sorted(faults.items()):
         typer.echo(f"  {prediction}: {why}")
-    typer.echo(f"evidence: {folder / 'evidence.safetensors'}")
+    typer.echo(f"evidence: {file}")
     raise typer.Exit(4 if faults or answers.missing else 0)
 
 
@@ -216,6 +240,7 @@ def calibrate(
     suite: SuiteOption = None,
     policy: PolicyOption = None,
     thresholds: ThresholdsOption = None,
+    kept: store.Option = None,
 ) -> None:
     """Choose the operating points of one bundle and write thresholds/SUITE/BUNDLE-VERSION.toml."""
     from collections import Counter
@@ -228,7 +253,12 @@ def calibrate(
     paths.writable(target, "--thresholds")
     with progress_bar() as progress:
         path, exam, made, points = calibrate_bundle(
-            bundle, suite=folder, policy=paths.policy_file(policy, folder), thresholds=target, progress=progress
+            bundle,
+            suite=folder,
+            policy=paths.policy_file(policy, folder),
+            thresholds=target,
+            store=store.opened(kept),
+            progress=progress,
         )
     write_thresholds(path, points, suite=exam.digest, bundle=made.digest)
     for status, count in sorted(Counter(p.status for p in points).items()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli import paths
+from gate.cli import paths, store
 from gate.cli.progress import progress_bar
 from gate.errors import UsageError
 
@@ -40,6 +40,7 @@ def plan(
     suite: SuiteOption = None,
     policy: PolicyOption = None,
     thresholds: ThresholdsOption = None,
+    kept: store.Option = None,
     every: Annotated[bool, typer.Option("--all", help="Print every cell, not only the worst.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -54,7 +55,15 @@ def plan(
     exam = paths.suite_folder(folder or suite)
     rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
     with progress_bar() as progress:
-        made = plan_suite(bundle, suite=exam, policy=rules, thresholds=released, twin=twin, progress=progress)
+        made = plan_suite(
+            bundle,
+            suite=exam,
+            policy=rules,
+            thresholds=released,
+            twin=twin,
+            store=store.opened(kept),
+            progress=progress,
+        )
     with _reader_may_leave():
         if json:
             typer.echo(plan_json(made), nl=False)
@@ -69,6 +78,7 @@ def aa(
     suite: SuiteOption = None,
     policy: PolicyOption = None,
     thresholds: ThresholdsOption = None,
+    kept: store.Option = None,
     json: JsonOption = False,
 ) -> None:
     """How often the gate blocks releases that are equally good: false alarms, beside the policy's alpha."""
@@ -79,7 +89,14 @@ def aa(
     rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
     with progress_bar() as progress:
         found, who = false_alarms(
-            bundle, suite=exam, policy=rules, thresholds=released, twin=twin, repeats=repeats, progress=progress
+            bundle,
+            suite=exam,
+            policy=rules,
+            thresholds=released,
+            twin=twin,
+            repeats=repeats,
+            store=store.opened(kept),
+            progress=progress,
         )
     with _reader_may_leave():
         if json:

@@ -21,7 +21,7 @@ def progress_bar() -> Iterator[Progress]:
         else:
             yield _lines()
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        print("interrupted: nothing was written, except what the store keeps", file=sys.stderr)
         raise
 
 

@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle, Network
 from gate.errors import BundleError
 from gate.heads import Head
+from gate.run.pack import Scope
 from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
 from gate.run.reducing import Answer, Reducer, reduce_all
+from gate.run.resume import made_by, resumed, versions, witness
+from gate.run.spans import LIVE, RECORDED, Part, Span, spans_of
+from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import BoxTruth, Suite, Truths
 from gate.suite.inputs import read_inputs
@@ -37,13 +41,15 @@ class Run:
     """What a bundle answered on a suite.
 
     evidence: head -> table over all cells. summaries: head -> what was answered. missing: heads that the suite wants
-    and the bundle lacks. runtime: what the scores may depend on; empty when no network ran.
+    and the bundle lacks. runtime: what the scores may depend on; empty when no head comes from a program. stored:
+    heads that came whole from a store or a file, so that nothing was run for them.
     """
 
     evidence: Mapping[str, EvidenceTable]
     summaries: Mapping[str, HeadSummary]
     missing: tuple[str, ...]
     runtime: tuple[tuple[str, str], ...]
+    stored: tuple[str, ...] = ()
 
     def faults(self) -> dict[str, str]:
         """prediction -> why it is broken."""
@@ -76,37 +82,81 @@ def offered(bundle: Bundle, suite: Suite) -> tuple[set[str], dict[str, Recorded]
 
 
 def run(
-    bundle: Bundle, suite: Suite, heads: Collection[str] | None = None, progress: Progress = lambda done, total: None
+    bundle: Bundle,
+    suite: Suite,
+    heads: Collection[str] | None = None,
+    progress: Progress = lambda done, total: None,
+    store: Store | None = None,
 ) -> Run:
     """Evidence of the judged heads of a bundle, all of them or the named ones.
 
-    Raises BundleError when a program cannot be loaded or fails, or its signature is not that of the manifest. Heads
-    that give wrong shapes, NaN or too few frames are no error: their summaries say so.
+    store: what is kept there is not run again, and what is run is kept there, a span of frames at a time; the answer is
+    the same with any store, or none. Raises BundleError when a program cannot be loaded or fails, or its signature is
+    not that of the manifest. Heads that give wrong shapes, NaN or too few frames are no error: their summaries say so.
     """
     names, recorded = offered(bundle, suite)
     wanted = [t for t in suite.truths if heads is None or t.head.name in heads]
     present = [t for t in wanted if all(o in names for o in outputs_of(t.head))]
-    networks = _needed(bundle, present, recorded)
-    programs = {n.name: _load(n, suite) for n in networks}
-    total = len(suite.frames.ids)
-    summaries = {t.head.name: HeadSummary(t.head, total) for t in present}
-    reducers = {t.head.name: Reducer(t.head, suite.frames.cells, summaries[t.head.name]) for t in present}
-    at_once = BATCH if networks else _frames_at_once(present, recorded)
-    for given in _batches(suite, networks, present, at_once):
-        outputs = _forward(networks, programs, given.inputs)
-        ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows]
-        reduce_all(
-            reducers[name].look_at(_answer(t.head, outputs, recorded, given.rows), given.truths[name], ids, cell)
-            for t in present
-            for name in (t.head.name,)
+    told = [t for t in present if all(o in recorded for o in outputs_of(t.head))]
+    live = [t for t in present if t not in told]
+    groups = [(group, least) for group, least in ((live, LIVE), (told, RECORDED)) if group]
+    machine, total = runtime() if live else (), len(groups) * len(suite.frames.ids)
+
+    def ask(heads: Collection[str], spans: Sequence[Span]) -> Iterator[dict[str, Part]]:
+        asked = [t for t in present if t.head.name in heads]
+        return _answered(bundle, suite, asked, recorded, spans, lambda frames: progress(frames, total))
+
+    found: dict[str, Part] = {}
+    kept: list[str] = []
+    look = witness(bundle)
+    for group, least in groups:
+        scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
+        made = {t.head.name: made_by(bundle, t.head) for t in group}
+        parts, whole = resumed(
+            store, scope, suite, spans_of(suite.frames, least), made, ask, look, lambda n: progress(n, total)
         )
-        progress(len(given.rows), total)
+        found |= parts
+        kept += whole
     return Run(
-        {name: r.table() for name, r in reducers.items()},
-        summaries,
-        tuple(t.head.name for t in wanted if t.head.name not in reducers),
-        runtime() if networks else (),
+        {t.head.name: found[t.head.name].table for t in present},
+        {t.head.name: found[t.head.name].summary for t in present},
+        tuple(t.head.name for t in wanted if t.head.name not in found),
+        machine,
+        tuple(kept),
     )
+
+
+def _answered(
+    bundle: Bundle,
+    suite: Suite,
+    asked: Sequence[Truths],
+    recorded: Mapping[str, Recorded],
+    spans: Sequence[Span],
+    progress: Callable[[int], None],
+) -> Iterator[dict[str, Part]]:
+    """Run some heads on some spans; of each span, head -> what it answered there."""
+    networks = _needed(bundle, asked, recorded)
+    programs = {n.name: _load(n, suite) for n in networks}
+    at_once = BATCH if networks else _frames_at_once(asked, recorded)
+    wanted = np.zeros(len(suite.frames.ids), bool)
+    for span in spans:
+        wanted[span.start : span.stop] = True
+    batches = _batches(suite, networks, asked, at_once, wanted)
+    for span in spans:
+        summaries = {t.head.name: HeadSummary(t.head, span.frames) for t in asked}
+        reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in asked}
+        for given in batches:
+            outputs = _forward(networks, programs, given.inputs)
+            ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows] - span.first
+            reduce_all(
+                reducers[name].look_at(_answer(t.head, outputs, recorded, given.rows), given.truths[name], ids, cell)
+                for t in asked
+                for name in (t.head.name,)
+            )
+            progress(len(given.rows))
+            if given.rows[-1] + 1 == span.stop:
+                break
+        yield {name: Part(r.table(), r.summary) for name, r in reducers.items()}
 
 
 def _needed(bundle: Bundle, present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> list[Network]:
@@ -135,7 +185,9 @@ def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded])
     """Frames of recorded predictions whose values fill `VALUES`: evidence adds up, so any number gives the same."""
     outputs = sorted({o for t in present for o in outputs_of(t.head)})
     values = sum(recorded[o].read(np.zeros(1, np.int64)).size for o in outputs if (recorded[o].rows >= 0).any())
-    return max(BATCH, VALUES // max(values, 1))
+    # BATCH times a power of two, as spans are: no batch lies in two of them.
+    batches = min(VALUES // max(values, 1), RECORDED) // BATCH
+    return BATCH << max(batches.bit_length() - 1, 0)
 
 
 def _batches(

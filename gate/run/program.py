@@ -28,6 +28,7 @@ def runtime() -> tuple[tuple[str, str], ...]:
 
     return (
         ("device", "cpu"),
+        ("instructions", torch.backends.cpu.get_cpu_capability()),
         ("machine", platform.machine()),
         ("python", platform.python_version()),
         ("threads", str(torch.get_num_threads())),

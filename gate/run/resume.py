@@ -1,0 +1,109 @@
+"""A run that goes on: what a store keeps is taken from it, the rest is run and kept, a span at a time."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+
+import numpy as np
+
+from gate import __version__
+from gate.bundle import Bundle, read_bundle
+from gate.errors import GateError, LockError
+from gate.heads import Head
+from gate.lock import digest_of
+from gate.run.pack import Pack, Pairs, Scope
+from gate.run.program import BATCH
+from gate.run.spans import Part, Span, joined
+from gate.run.store import Store, collect, keep, recall
+from gate.suite import Suite
+
+#: Runs some heads on some spans; yields, of each span in turn, head -> what it answered.
+Ask = Callable[[Collection[str], Sequence[Span]], Iterator[dict[str, Part]]]
+
+
+def made_by(bundle: Bundle, head: Head) -> str:
+    """Digest of all that makes the outputs of a head: its networks, with everything upstream of them."""
+    lines = []
+    for role, output in head.outputs:
+        network = bundle.network(output.partition(".")[0])
+        lines.append(f"{role}={output} {network.digest if network else ''}")
+    return digest_of("\n".join(lines).encode())
+
+
+def witness(bundle: Bundle) -> Callable[[], None]:
+    """Looks, whenever it is called, whether the bundle's files are still those that its digest names.
+
+    Raises LockError when they are not: a program that is exported anew while it runs must not leave evidence behind
+    under the old one's name. The first look reads all files, later ones only ask when they were changed.
+    """
+    files = [path for n in bundle.networks for path in (n.program, *n.predictions) if path is not None]
+    seen: list[list[tuple[int, ...]]] = []
+
+    def look() -> None:
+        try:
+            now = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in map(os.stat, files)]
+            if seen and seen[0] == now:
+                return
+            if not seen and read_bundle(bundle.root).digest == bundle.digest:
+                seen.append(now)
+                return
+        except (OSError, GateError):
+            pass  # gone, or half-written: changed all the same
+        raise LockError("the bundle was changed while it ran", where=str(bundle.root), mend="run again")
+
+    return look
+
+
+def versions(*, live: bool) -> Pairs:
+    """What evidence may depend on besides the runtime of programs; live: pictures are decoded, and programs run."""
+    found = [("gate", __version__), ("machine", platform.machine()), ("numpy", np.__version__)]
+    if live:
+        import PIL
+
+        found += [("batch", str(BATCH)), ("pillow", PIL.__version__)]
+    return tuple(sorted(found))
+
+
+def resumed(
+    store: Store | None,
+    scope: Scope,
+    suite: Suite,
+    spans: Sequence[Span],
+    made: Mapping[str, str],
+    ask: Ask,
+    look: Callable[[], None],
+    progress: Callable[[int], None],
+) -> tuple[dict[str, Part], list[str]]:
+    """What each head answered on the whole suite, and the heads for which nothing had to be asked.
+
+    made: head -> digest of what makes it. look: called before anything is kept. progress: frames found in the store.
+    """
+    heads = {head.name: head for head in suite.heads}
+    parts = recall(store, scope, spans, made, heads) if store else [dict[str, Part]() for _ in spans]
+    kept = [name for name in made if all(name in part for part in parts)]
+    if there := sum(s.frames for s, part in zip(spans, parts, strict=True) if part.keys() == made.keys()):
+        progress(there)
+    writing = store
+    for lacking, holes in _holes(parts, made.keys()):
+        for k, answers in zip(holes, ask(lacking, [spans[k] for k in holes]), strict=True):
+            parts[k] |= answers
+            if writing:
+                look()
+                pack = Pack(scope, spans[k], {name: made[name] for name in lacking}, answers)
+                writing = writing if keep(writing, pack) else None
+    # Head by head, and what is joined is let go: memory holds the evidence once.
+    whole = {name: joined([part.pop(name) for part in parts], spans, suite.frames.cells) for name in made}
+    if writing and len(kept) < len(made):
+        collect(writing)
+    return whole, kept
+
+
+def _holes(parts: Sequence[Mapping[str, Part]], names: Set[str]) -> list[tuple[frozenset[str], list[int]]]:
+    """Heads that lack, with the positions of the spans that lack just these."""
+    holes: dict[frozenset[str], list[int]] = {}
+    for k, part in enumerate(parts):
+        if lacking := frozenset(names - part.keys()):
+            holes.setdefault(lacking, []).append(k)
+    return list(holes.items())

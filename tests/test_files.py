@@ -1,0 +1,267 @@
+"""Evidence that travels: written whole, read back equal, refused when it is of anything else or was tampered with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from gate.bundle import read_bundle
+from gate.errors import EvidenceError
+from gate.heads import Head, series_of
+from gate.run import local, read_evidence, run, write_evidence
+from gate.run.pack import Pack, Scope, _canonical, _digest, to_bytes, unpacked, verified
+from gate.run.program import runtime
+from gate.run.spans import Part, Span
+from gate.run.summary import HeadSummary
+from gate.suite import read_suite
+from gate.table import of_entries
+from tests.support.programs import Programs
+from tests.support.stores import broken_world, same
+from tests.support.tiny import (
+    World,
+    gate,
+    make_world,
+    predict,
+    program_bundle,
+    refreeze,
+    refused,
+    with_images,
+    write_bundle,
+)
+
+COMPARE = ("compare", "old", "new", "--suite", "suite", "--out", "out", "--frames", "0")
+FILE = "old.evidence"
+
+
+@pytest.fixture(autouse=True)
+def _one_time(monkeypatch: pytest.MonkeyPatch, without_contract_worker: None) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+
+
+@pytest.fixture
+def exported(releases: Path) -> Path:
+    """`releases`, with the evidence of `old` in a file."""
+    ended = gate("run", "old", "--suite", "suite", "--export", FILE, "--store", "none", cwd=releases)
+    assert ended.code == 0, ended.err
+    assert ended.made == (FILE,)
+    return releases
+
+
+def verdict(folder: Path, *more: str) -> tuple[bytes, str]:
+    """verdict.json of a comparison, and what was said beside it."""
+    ended = gate(*COMPARE, *more, cwd=folder)
+    assert ended.code in (0, 1, 3), ended.err
+    return (folder / "out" / "verdict.json").read_bytes(), ended.err
+
+
+# Equal
+
+
+def test_evidence_of_a_broken_bundle_is_read_back_equal(world: World, tmp_path: Path) -> None:
+    broken_world(tmp_path, world)
+    bundle, suite = read_bundle(tmp_path / "old"), read_suite(tmp_path / "suite")
+    answers = run(bundle, suite)
+    write_evidence(tmp_path / FILE, answers, bundle, suite)
+    other, again = read_evidence(tmp_path / FILE, suite, [read_bundle(tmp_path / "old")])
+    assert other == bundle
+    assert same(again, answers)
+    assert sorted(again.stored) == ["cam.edge", "cam.range", "cam.sign"]
+    first = (tmp_path / FILE).read_bytes()
+    write_evidence(tmp_path / FILE, again, bundle, suite)
+    assert (tmp_path / FILE).read_bytes() == first
+
+
+HEAD = Head("cam.a", "multiclass", ("x", "y"), (0, 1))
+RANGES = st.sampled_from([0, 1, 255, 256, 65535, 65536, 2**32, -1, -129, -(2**40), 2**62])
+
+
+@settings(deadline=None, max_examples=60, database=None)
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 1), st.sampled_from([0, 1, 32768, 65535])),
+        st.sampled_from([1, 255, 256, 70_000, 2**40]),
+    ),
+    st.lists(RANGES, min_size=40, max_size=40),
+)
+def test_a_pack_keeps_every_number(histogram: dict[tuple[int, int, int, int], int], sums: list[int]) -> None:
+    columns = np.array(list(histogram), np.int64).reshape(-1, 4).T
+    counts = np.array(list(histogram.values()), np.int64)
+    table = of_entries(series_of(HEAD), 4, columns[0], columns[1], columns[2].astype(bool), columns[3], counts)
+    names = ("fn", "fp", "frames", "tn", "tp")
+    moments = np.array(sums, np.int64).reshape(2, 4, 5)
+    table = replace(table, names=names, moments=moments)
+    for (row, cell, label, code), count in histogram.items():
+        events = table.row(row, cell).events
+        at = [k for k, (c, p) in enumerate(zip(events.codes, events.labels, strict=True)) if (c, p) == (code, label)]
+        assert [events.counts[k] for k in at] == [count]
+    part = Part(table, HeadSummary(HEAD, 8, first_missing='frame \x1b[31m"quoted"', answered=7))
+    pack = Pack(Scope("s", (), ()), Span(0, 8, 5, 4), {"cam.a": "x"}, {"cam.a": part})
+    data = to_bytes(pack)
+    found = unpacked(*verified(data, ""), {"cam.a": HEAD}, "").parts["cam.a"]
+    assert found.table == table
+    assert found.table.moments.dtype == np.int64
+    assert found.summary.first_missing == 'frame \x1b[31m"quoted"'
+    assert found.summary.low.tolist() == [np.inf, np.inf]
+    assert to_bytes(pack) == data
+
+
+# The same verdict
+
+
+def test_with_a_store_or_a_file_or_neither_the_verdict_is_the_same(exported: Path, store_folder: Path) -> None:
+    plain, said = verdict(exported, "--store", "none")
+    assert "heads from" not in said
+    assert not store_folder.exists()
+    first, said = verdict(exported)
+    assert "heads from" not in said
+    second, said = verdict(exported)
+    assert "incumbent: 3 of 3 heads from the store\n" in said
+    assert "candidate: 3 of 3 heads from the store\n" in said
+    brought, said = verdict(exported, "--store", "none", "--evidence", FILE)
+    assert "incumbent: 3 of 3 heads from a file\n" in said
+    assert "candidate" not in said.replace("candidate: 144 of 144 frames", "")
+    assert plain == first == second == brought
+
+
+def test_evidence_in_a_file_spares_the_incumbent(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    real = local._answered
+
+    def answered(bundle: Any, *given: Any) -> Any:
+        ran.append(bundle.version)
+        return real(bundle, *given)
+
+    monkeypatch.setattr(local, "_answered", answered)
+    verdict(exported, "--store", "none", "--evidence", FILE)
+    assert ran == ["2"]
+    del ran[:]
+    write_bundle(exported / "older", make_world(), predict(make_world(), seed=5), version="0")
+    assert gate("run", "older", "--suite", "suite", "--export", "older.evidence", cwd=exported).code == 0
+    del ran[:]
+    anchored, _ = verdict(exported, "--store", "none", "--anchor", "older")
+    assert ran == ["1", "2", "0"]
+    del ran[:]
+    files = ("--evidence", FILE, "--evidence", "older.evidence")
+    assert verdict(exported, "--store", "none", "--anchor", "older", *files)[0] == anchored
+    assert ran == ["2"]
+
+
+def test_evidence_from_another_machine_is_taken_and_said_to_be(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_images(tmp_path / "suite", make_world(calibration=4, validation=12, frames=2))
+    program_bundle(tmp_path / "old", programs.honest)
+    program_bundle(tmp_path / "new", programs.of_the_batch)
+    there = tuple((k, "other" if k == "torch" else v) for k, v in runtime())
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "runtime", lambda: there)
+        assert gate("run", "old", "--suite", "suite", "--export", FILE, "--store", "none", cwd=tmp_path).code == 0
+    _, said = verdict(tmp_path, "--store", "none", "--evidence", FILE)
+    assert "incumbent: 1 of 1 heads from a file" in said
+    assert "warning: the incumbent's evidence is from another machine (torch other)" in said
+    assert json.loads((tmp_path / "out" / "verdict.json").read_text())["runtime"]["torch"] == "other"
+
+
+# Refused
+
+
+def test_evidence_of_anything_else_is_refused(exported: Path, world: World) -> None:
+    assert gate("run", "new", "--suite", "suite", "--export", "new.evidence", cwd=exported).code == 0
+    before = (exported / FILE).read_bytes()
+    words = (*COMPARE, "--store", "none", "--evidence")
+    refused(gate(*words, "new.evidence", cwd=exported), 4, "new.evidence", "of another bundle, tiny 2", "not of tiny 1")
+    refused(gate(*words, "absent.evidence", cwd=exported), 4, "absent.evidence", "cannot be read: No such file")
+    for damaged in (before[:-1], before[: len(before) // 2], b"", before[:-5] + b"\0" + before[-4:]):
+        (exported / FILE).write_bytes(damaged)
+        refused(gate(*words, FILE, cwd=exported), 4, FILE)
+    (exported / FILE).write_bytes(before)
+    suite = exported / "suite" / "suite.toml"
+    suite.write_text(suite.read_text().replace('version = "1"', 'version = "2"'))
+    refreeze(exported / "suite")
+    refused(gate(*words, FILE, cwd=exported), 4, FILE, "of another suite", "to mend: write it anew: gate run")
+
+
+def test_evidence_that_lacks_a_head_is_refused(exported: Path) -> None:
+    bundle, suite = read_bundle(exported / "old"), read_suite(exported / "suite")
+    write_evidence(exported / FILE, run(bundle, suite, ["cam.sign", "cam.edge"]), bundle, suite)
+    words = (*COMPARE, "--store", "none", "--evidence", FILE)
+    refused(gate(*words, cwd=exported), 4, FILE, "not of all heads and frames")
+
+
+def resealed(data: bytes, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> bytes:
+    """A file changed by somebody who knows how to make its digest hold."""
+    about, arrays = verified(data, "")
+    arrays = {name: array.copy() for name, array in arrays.items()}
+    change(about, arrays)
+    return save(arrays, {"gate": _canonical(about | {"digest": _digest(about, arrays)}).decode()})
+
+
+def setting(name: str, index: int, value: int) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(about: dict[str, Any], arrays: dict[str, Any]) -> None:
+        arrays[name] = arrays[name].astype(np.int64)
+        arrays[name][index] = value
+
+    return change
+
+
+def about(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda about, arrays: about.update(changes)
+
+
+def array(name: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda about, arrays: arrays.__setitem__(name, change(arrays[name]))
+
+
+def summary(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    return lambda about, arrays: about["answers"]["cam.sign"].update(changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        setting("cell", 0, 10**6),
+        setting("cell", 0, -1),
+        setting("code", 0, 1 << 17),
+        setting("count", 0, 0),
+        setting("count", 0, -5),
+        setting("rows", 0, 1 << 62),
+        setting("rows", 0, -1),
+        array("cell", lambda a: a[:-1]),
+        array("rows", lambda a: a[:-1]),
+        array("sums", lambda a: np.append(a, a)),
+        array("low", lambda a: a[:0]),
+        array("code", lambda a: a.astype(np.float32)),
+        array("code", lambda a: a.reshape(-1, 1)),
+        about(answers={}),
+        about(answers=[]),
+        about(made_by={"cam.sign": "x"}),
+        about(span=[0, 144, 0, 1 << 61]),
+        about(span=[0, 144, 0, -1]),
+        about(span=[0, True, 0, 36]),
+        about(span="0"),
+        about(runtime=[["torch"]]),
+        about(bundle=7),
+        summary(answered="144"),
+        summary(refused=None),
+        summary(first_unfinite=[]),
+    ],
+)
+def test_impossible_evidence_is_refused_though_its_digest_holds(
+    exported: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]
+) -> None:
+    bundle, suite = read_bundle(exported / "old"), read_suite(exported / "suite")
+    data = (exported / FILE).read_bytes()
+    (exported / FILE).write_bytes(resealed(data, lambda about, arrays: None))
+    read_evidence(exported / FILE, suite, [bundle])
+    (exported / FILE).write_bytes(resealed(data, change))
+    with pytest.raises(EvidenceError, match=FILE):
+        read_evidence(exported / FILE, suite, [bundle])
