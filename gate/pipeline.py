@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from gate import __version__
-from gate.bundle import Bundle, read_bundle
+from gate.bundle import Bundle, Impact, impact_of, read_bundle
 from gate.calibrate import OperatingPoint, thresholds_path
 from gate.compare import Side, compare, precision_deltas, seed_of, sign_vectors
 from gate.errors import ConfigError, SuiteError, UsageError, shown
@@ -51,7 +51,7 @@ from gate.judge.layout import (
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
 from gate.report.notebook import decision_html
-from gate.run import Run, contract_table, offered, outputs_of, run
+from gate.run import BATCH, Run, Watch, contract_table, offered, outputs_of, run
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
 
@@ -59,7 +59,15 @@ from gate.suite.worker import check_all, contract_worker
 Progress = Callable[[str, int, int], None]
 
 
+#: Takes one line of what was done
+Tell = Callable[[str], None]
+
+
 def _quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _silent(line: str) -> None:
     pass
 
 
@@ -90,6 +98,7 @@ def compare_bundles(
     anchors: Sequence[Path] = (),
     anchored: Path | None = None,
     progress: Progress = _quiet,
+    tell: Tell = _silent,
 ) -> Result:
     """May the candidate replace the incumbent?
 
@@ -102,7 +111,8 @@ def compare_bundles(
         exam, rulebook = read_suite(suite), read_policy(policy)
         old, new = read_bundle(incumbent), read_bundle(candidate)
         names, _ = offered(new, exam)
-        identical, uncovered = unreached(old, new, names), uncovered_heads(new, exam, names)
+        impact, uncovered = impact_of(old, new), uncovered_heads(new, exam, names)
+        identical = {name for name in names if impact.is_identical(name)}
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
         shipping, strict = released(thresholds, exam, old), strict_clips(exam, rulebook)
@@ -110,8 +120,11 @@ def compare_bundles(
         anchor_of = _anchor_of(exam, older, anchored)
         refuse_too_few(rulebook, references=2 if older.keys() - {old.digest} else 1)
 
-        before = run(old, exam, progress=lambda done, of: progress("incumbent", done, of))
-        after = _run_what_changed(new, exam, before, identical, progress)
+        watch = watch_of(old, new, exam, impact)
+        before = run(old, exam, progress=lambda done, of: progress("incumbent", done, of), watch=watch)
+        after, differing = _run_what_changed(new, exam, before, identical, watch, progress)
+        tell(_what_ran(after, names, identical, watch, differing))
+        identical -= identical if differing else set()
         since = {
             digest: before if digest == old.digest else run(b, exam, progress=lambda n, of: progress("anchor", n, of))
             for digest, b in older.items()
@@ -181,7 +194,7 @@ def compare_bundles(
         probabilities=probabilities(side_a, side_b, layout, index, rulebook.text.confidence),
         anchors=tuple(Identity(b.name, b.version, b.digest) for d, b in older.items() if d in since),
         counted=facts.counted,
-        networks=_networks(old, new),
+        networks=_networks(new, names, identical),
     )
     compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled)
     ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
@@ -200,18 +213,23 @@ def calibrate_bundle(
     return thresholds_path(thresholds, exam.name, made.name, made.version), exam, made, points
 
 
-def unreached(old: Bundle, new: Bundle, names: Collection[str]) -> set[str]:
-    """Outputs, `network.head`, that the change cannot reach: same program, wiring and upstream networks, by digest."""
-    same = {n.name for n in _networks(old, new) if n.impact == "identical"}
-    return {name for name in names if name.partition(".")[0] in same}
+def watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact) -> Watch | None:
+    """What the spot check looks at: one batch, drawn by the digests, of all judged heads that are called identical
+    although their network was rewritten. None when there are none: equal bytes leave nothing to be mistaken about.
+    """
+    judged = {output for head in suite.heads for output in outputs_of(head)}
+    rewritten = {n.name for n in new.networks if n.program is not None and n.name in impact.rewritten}
+    outputs = {o for o in judged if o.partition(".")[0] in rewritten and impact.is_identical(o)}
+    batches = -(-len(suite.frames.ids) // BATCH)
+    seed = seed_of(suite.digest, old.digest, new.digest)
+    return Watch(seed % batches, frozenset(outputs)) if outputs and batches else None
 
 
-def _networks(old: Bundle, new: Bundle) -> tuple[NetworkFacts, ...]:
-    """Networks of the candidate; those with the incumbent's digest are out of the change's reach."""
-    digests = {n.name: n.digest for n in old.networks}
+def _networks(new: Bundle, names: Collection[str], identical: Collection[str]) -> tuple[NetworkFacts, ...]:
+    """Networks of the candidate; out of the change's reach are those all of whose heads are."""
+    reached = {name.partition(".")[0] for name in names if name not in identical}
     return tuple(
-        NetworkFacts(n.name, "identical" if digests.get(n.name) == n.digest else "reached", n.upstream())
-        for n in new.networks
+        NetworkFacts(n.name, "reached" if n.name in reached else "identical", n.upstream()) for n in new.networks
     )
 
 
@@ -222,17 +240,48 @@ def uncovered_heads(bundle: Bundle, suite: Suite, names: Collection[str]) -> lis
     return sorted(set(names) - judged - internal)
 
 
-def _run_what_changed(bundle: Bundle, suite: Suite, before: Run, identical: Collection[str], progress: Progress) -> Run:
-    """Evidence of a candidate: of heads that the change cannot reach, the incumbent's own."""
+def _run_what_changed(
+    bundle: Bundle, suite: Suite, before: Run, identical: Collection[str], watch: Watch | None, progress: Progress
+) -> tuple[Run, tuple[str, ...]]:
+    """Evidence of a candidate: of heads that the change cannot reach, the incumbent's own. And outputs that are called
+    identical and are not, on the watched batch: then nothing is taken from the incumbent, and their heads are refused.
+    """
     kept = {h.name for h in suite.heads if set(outputs_of(h)) <= set(identical)}
     changed = [h.name for h in suite.heads if h.name not in kept]
-    after = run(bundle, suite, changed, lambda n, of: progress("candidate", n, of)) if changed else before
-    return Run(
-        {**{name: e for name, e in before.evidence.items() if name in kept}, **after.evidence},
-        {**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},
-        after.missing if changed else tuple(name for name in before.missing if name in kept),
-        after.runtime,
-    )
+    if not changed and watch is None:
+        return replace(before, ran=()), ()
+    after = run(bundle, suite, changed, lambda n, of: progress("candidate", n, of), watch=watch)
+    differing = tuple(o for o in sorted(watch.outputs) if after.watched[o] != before.watched[o]) if watch else ()
+    if differing:
+        after = run(bundle, suite, None, lambda n, of: progress("candidate", n, of))
+        rows = watch.rows(len(suite.frames.ids)) if watch else range(0)
+        for head in suite.heads:
+            if set(outputs_of(head)) & set(differing):
+                after.summaries[head.name].refused = (
+                    "called identical by its graph, and not equal bit for bit in the spot check on frames "
+                    f"{suite.frames.ids[rows[0]]} to {suite.frames.ids[rows[-1]]}"
+                )
+        return after, differing
+    return replace(
+        after,
+        evidence={**{name: e for name, e in before.evidence.items() if name in kept}, **after.evidence},
+        summaries={**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},
+        missing=(*(name for name in before.missing if name in kept), *after.missing),
+    ), ()
+
+
+def _what_ran(
+    after: Run, names: Collection[str], identical: Collection[str], watch: Watch | None, differing: Collection[str]
+) -> str:
+    """`candidate: ran 1 of 9 heads (front.road_edge); 8 identical by construction, of which ...`."""
+    shown_names = ", ".join(after.ran[:3]) + (", …" if len(after.ran) > 3 else "")
+    line = f"candidate: ran {len(after.ran):,} of {len(names):,} heads{f' ({shown_names})' if after.ran else ''}"
+    line += f"; {len(identical):,} identical by construction"
+    if watch is not None:
+        line += f", {len(watch.outputs):,} of these compared bit for bit on a batch of frames"
+    if differing:
+        line += f": {', '.join(sorted(differing)[:3])} differ, so nothing is taken to be identical and all heads ran"
+    return line
 
 
 def _contract(answers: Run) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gate.cli import paths, planning
-from gate.cli.progress import progress_bar
+from gate.cli.progress import progress_bar, tell
 from gate.errors import GateError, UsageError
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def _compare(
             anchors=anchors,
             anchored=anchored,
             progress=progress,
+            tell=tell,
         )
         written = _write(result, folder, time, frames, lambda done, of: progress("frames", done, of))
     _print(result, written, json)

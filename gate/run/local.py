@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle, Network
 from gate.errors import BundleError, EvidenceError
 from gate.heads import Head, series_of
+from gate.lock import digest_of
 from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
 from gate.run.summary import HeadSummary
@@ -39,17 +40,32 @@ class Run:
     """What a bundle answered on a suite.
 
     evidence: head -> table over all cells. summaries: head -> what was answered. missing: heads that the suite wants
-    and the bundle lacks. runtime: what the scores may depend on; empty when no network ran.
+    and the bundle lacks. runtime: what the scores may depend on; empty when no network ran. ran: outputs,
+    `network.head`, that were computed on all frames. watched: output -> digest of its bits on the watched batch.
     """
 
     evidence: Mapping[str, EvidenceTable]
     summaries: Mapping[str, HeadSummary]
     missing: tuple[str, ...]
     runtime: tuple[tuple[str, str], ...]
+    ran: tuple[str, ...] = ()
+    watched: Mapping[str, str] = field(default_factory=dict)
 
     def faults(self) -> dict[str, str]:
         """prediction -> why it is broken."""
         return {p: why for s in self.summaries.values() for p, why in s.faults().items()}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Outputs, `network.head`, whose bits are wanted on one batch of the fixed partition, from whole programs."""
+
+    batch: int
+    outputs: frozenset[str]
+
+    def rows(self, frames: int) -> range:
+        """Positions of the batch's frames in a suite of so many."""
+        return range(self.batch * BATCH, min((self.batch + 1) * BATCH, frames))
 
 
 @dataclass(frozen=True)
@@ -78,45 +94,81 @@ def offered(bundle: Bundle, suite: Suite) -> tuple[set[str], dict[str, Recorded]
 
 
 def run(
-    bundle: Bundle, suite: Suite, heads: Collection[str] | None = None, progress: Progress = lambda done, total: None
+    bundle: Bundle,
+    suite: Suite,
+    heads: Collection[str] | None = None,
+    progress: Progress = lambda done, total: None,
+    *,
+    watch: Watch | None = None,
+    cut: bool = True,
 ) -> Run:
     """Evidence of the judged heads of a bundle, all of them or the named ones.
 
-    Raises BundleError when a program cannot be loaded or fails, or its signature is not that of the manifest. Heads
-    that give wrong shapes, NaN or too few frames are no error: their summaries say so.
+    watch: outputs to be watched on one batch, of whatever heads. cut: compute only what the heads take; on one batch
+    that is held to the whole programs, bit for bit, and where it differs the whole programs run. Raises BundleError
+    when a program cannot be loaded or fails, or its signature is not that of the manifest. Heads that give wrong
+    shapes, NaN or too few frames are no error: their summaries say so.
     """
     names, recorded = offered(bundle, suite)
     wanted = [t for t in suite.truths if heads is None or t.head.name in heads]
     present = [t for t in wanted if all(o in names for o in outputs_of(t.head))]
-    networks = _needed(bundle, present, recorded)
+    parts = _needed(bundle, {o for t in present for o in outputs_of(t.head)} - recorded.keys())
+    watched = _needed(bundle, watch.outputs if watch else ())
+    networks = [n for n in bundle.networks if n.name in parts or n.name in watched]
     programs = {n.name: _load(n, suite) for n in networks}
+    partial = cut and any(len(parts[n.name]) < len(n.heads) for n in networks if n.name in parts)
+    spot = watch.batch * BATCH if watch else 0 if partial else -1
     total = len(suite.frames.ids)
     summaries = {t.head.name: HeadSummary(t.head, total) for t in present}
     reducers = {t.head.name: _Reducer(t.head, suite.frames.cells, summaries[t.head.name]) for t in present}
     at_once = BATCH if networks else _frames_at_once(present, recorded)
-    for given in _batches(suite, networks, present, at_once):
-        outputs = _forward(networks, programs, given.inputs)
+    ran: dict[str, None] = {}
+    bits: dict[str, str] = {}
+    # Without heads only the watched batch is left to run.
+    spotted = watch.rows(total) if watch else range(0)
+    asked = None if present else np.isin(np.arange(total), spotted)
+    for given in _batches(suite, networks, present, at_once, asked):
+        outputs = _forward(networks, programs, given.inputs, parts if cut else None) if parts else {}
+        if given.rows[0] == spot:
+            whole = _forward(networks, programs, given.inputs) if partial or watched.keys() - parts.keys() else outputs
+            if whole is not outputs and any(_bits(whole[name]) != _bits(output) for name, output in outputs.items()):
+                return run(bundle, suite, heads, progress, watch=watch, cut=False)
+            bits = {name: _bits(whole[name]) for name in sorted(watch.outputs)} if watch else {}
+        ran |= dict.fromkeys(outputs)
         for truths in present:
             head = truths.head
             answer = _answer(head, outputs, recorded, given.rows)
             ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows]
             reducers[head.name].add(answer, given.truths[head.name], ids, cell)
-        progress(len(given.rows), total)
+        progress(len(given.rows), total if present else len(spotted))
     return Run(
         {name: r.table() for name, r in reducers.items()},
         summaries,
         tuple(t.head.name for t in wanted if t.head.name not in reducers),
         runtime() if networks else (),
+        tuple(ran),
+        bits,
     )
 
 
-def _needed(bundle: Bundle, present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> list[Network]:
-    """Programs that some judged head comes from, with all that these read, in running order."""
-    wanted = {o.partition(".")[0] for t in present for o in outputs_of(t.head) if o not in recorded}
+def _bits(output: tuple[Array, str]) -> str:
+    """Digest of an output's type, shape and bits, in which 0 and -0 differ."""
+    values, dtype = output
+    return digest_of(f"{dtype} {values.shape} ".encode() + np.ascontiguousarray(values).tobytes())
+
+
+def _needed(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
+    """Network -> its heads that some outputs, `network.head`, come from, with all that these networks read."""
+    wanted: dict[str, set[str]] = {}
+    for output in outputs:
+        network, _, head = output.partition(".")
+        wanted.setdefault(network, set()).add(head)
     for network in reversed(bundle.networks):
         if network.name in wanted:
-            wanted |= set(network.upstream())
-    return [n for n in bundle.networks if n.name in wanted]
+            for source in (source for _, source in network.inputs if "." in source):
+                upstream, _, head = source.partition(".")
+                wanted.setdefault(upstream, set()).add(head)
+    return wanted
 
 
 def _load(network: Network, suite: Suite) -> Forward:
@@ -174,14 +226,22 @@ def _batches(
 
 
 def _forward(
-    networks: Sequence[Network], programs: Mapping[str, Forward], inputs: Mapping[str, Array]
+    networks: Sequence[Network],
+    programs: Mapping[str, Forward],
+    inputs: Mapping[str, Array],
+    parts: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, tuple[Array, str]]:
-    """`network.head` -> (outputs of the batch, dtype), each network once."""
+    """`network.head` -> (outputs of the batch, dtype), each network once.
+
+    parts: network -> heads that are wanted of it, and no other network runs; None for all heads of all networks.
+    """
     outputs: dict[str, tuple[Array, str]] = {}
     for network in networks:
-        given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
-        for head, output in programs[network.name](given).items():
-            outputs[f"{network.name}.{head}"] = output
+        if parts is None or network.name in parts:
+            given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
+            heads = None if parts is None else parts[network.name]
+            for head, output in programs[network.name](given, heads).items():
+                outputs[f"{network.name}.{head}"] = output
     return outputs
 
 
