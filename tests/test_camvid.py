@@ -23,7 +23,7 @@ from gate.judge import Cell
 from gate.lattice import encode
 from gate.lock import write_lock
 from gate.pipeline import Result, compare_bundles
-from gate.run import Run, run
+from gate.run import Run, Watch, run
 from gate.suite import Suite, open_suite, read_suite
 from gate.table import by_score
 from tests.oracles import camvid, coco
@@ -55,7 +55,14 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
     suite = read_suite(root)
     known: dict[str, Run] = {}
 
-    def once(bundle: Bundle, _: Suite, heads: Collection[str] | None = None, progress: Any = None) -> Run:
+    def once(
+        bundle: Bundle,
+        _: Suite,
+        heads: Collection[str] | None = None,
+        progress: Any = None,
+        *,
+        watch: Watch | None = None,
+    ) -> Run:
         if bundle.digest not in known:
             known[bundle.digest] = run(bundle, suite)
         whole = known[bundle.digest]
@@ -65,6 +72,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
             {name: s for name, s in whole.summaries.items() if name in wanted},
             tuple(name for name in whole.missing if name in wanted),
             whole.runtime,
+            watched=run(bundle, suite, [], watch=watch).watched if watch else {},
         )
 
     decided: dict[tuple[str, str], Result] = {}

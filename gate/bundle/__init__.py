@@ -2,7 +2,7 @@
 
 from gate.bundle.bundle import LOCK, MANIFEST, Bundle, Network, lock_bundle, read_bundle
 from gate.bundle.graph import Graph
-from gate.bundle.impact import Impact, digests_of, impact_of, program_graph
+from gate.bundle.impact import Cause, Impact, digests_of, impact_of, program_graph
 from gate.bundle.scan import scanned
 from gate.bundle.walk import Node
 
@@ -10,6 +10,7 @@ __all__ = [
     "LOCK",
     "MANIFEST",
     "Bundle",
+    "Cause",
     "Graph",
     "Impact",
     "Network",

@@ -5,13 +5,11 @@ The only file that imports torch. A later worker process takes this file's place
 
 from __future__ import annotations
 
-import copy
 import io
 import operator
 import os
 import platform
 from collections.abc import Collection, Mapping
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,7 +71,7 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
     def forward(inputs: Mapping[str, Array], heads: Collection[str] | None = None) -> dict[str, tuple[Array, str]]:
         wanted = network.heads if heads is None else tuple(h for h in network.heads if h in heads)
         if wanted not in parts:
-            cut = _part(module, graph, exported.call_spec.out_spec, network, wanted)
+            cut = _part(exported, graph, network, wanted)
             parts[wanted] = (module, network.heads) if cut is None else (cut, wanted)
         program, named = parts[wanted]
         arrays = [np.ascontiguousarray(inputs[name]) for name in order]
@@ -94,22 +92,23 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
     return forward
 
 
-def _part(module: Any, graph: Graph, out_spec: Any, network: Network, heads: tuple[str, ...]) -> Any:
+def _part(exported: Any, graph: Graph, network: Network, heads: tuple[str, ...]) -> Any:
     """The program cut down to the nodes that some heads take, its outputs a tuple; None when that is not certain.
 
     What to keep is what the heads' digests are made of: the two stand and fall together.
     """
     from torch.utils import _pytree
 
-    def calls(program: Any) -> list[Any]:
-        return [n for n in program.graph.nodes if n.op == "call_function" and n.target is not operator.getitem]
+    def calls() -> list[str]:
+        return [n.name for n in part.graph.nodes if n.op == "call_function" and n.target is not operator.getitem]
 
-    if graph.whole or not heads or [n.name for n in calls(module)] != [n.name for n in graph.nodes]:
+    if graph.whole or not heads:
         return None
-    shared = chain(module.parameters(), module.buffers())
-    part = copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
+    part = exported.module()  # made anew; the weights are shared
+    if calls() != [n.name for n in graph.nodes]:
+        return None
     end = part.graph.output_node()
-    places = _pytree.tree_unflatten(list(range(len(end.args[0]))), out_spec)
+    places = _pytree.tree_unflatten(list(range(len(end.args[0]))), exported.call_spec.out_spec)
     place_of = _named(places, network.heads, str(network.program))
     end.args = (tuple(end.args[0][place_of[head]] for head in heads),)
     code = part.graph._codegen
@@ -118,7 +117,7 @@ def _part(module: Any, graph: Graph, out_spec: Any, network: Network, heads: tup
     for node in reversed(part.graph.nodes):
         if node.op in ("call_function", "get_attr") and not node.users and node.name not in kept:
             part.graph.erase_node(node)
-    if {n.name for n in calls(part)} != kept:
+    if set(calls()) != kept:
         return None
     part.recompile()
     return part
