@@ -16,7 +16,7 @@ from typing import Any
 #: Version of the archive's schema that is known here: major, and the highest minor.
 SCHEMA = (8, 20)
 #: Nodes of one graph; a larger one is taken as a whole, so that a hostile one costs no more than its bytes.
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 _TENSOR = {"dtype", "sizes", "requires_grad", "device", "strides", "storage_offset", "layout"}
 
 

@@ -128,7 +128,7 @@ def run(
     spotted = watch.rows(total) if watch else range(0)
     asked = None if present else np.isin(np.arange(total), spotted)
     for given in _batches(suite, networks, present, at_once, asked):
-        outputs = _forward(networks, programs, given.inputs, parts if cut else None) if parts else {}
+        outputs = _forward(networks, programs, given.inputs, parts if cut else None)
         if given.rows[0] == spot:
             whole = _forward(networks, programs, given.inputs) if partial or watched.keys() - parts.keys() else outputs
             if whole is not outputs and any(_bits(whole[name]) != _bits(output) for name, output in outputs.items()):
