@@ -342,3 +342,16 @@ def bundle_show(folder: Path) -> None:
     from gate.cli.show import show_bundle
 
     show_bundle(read_bundle(folder))
+
+
+@bundle_app.command("diff")
+def bundle_diff(
+    old: Path, new: Path, json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False
+) -> None:
+    """Which heads the change from OLD to NEW can reach, and why, without running anything."""
+    from gate.bundle import impact_of, read_bundle
+    from gate.cli.impact import impact_json, impact_lines
+
+    before, after = read_bundle(old), read_bundle(new)
+    impact = impact_of(before, after)
+    typer.echo(impact_json(before, after, impact) if json else "\n".join(impact_lines(before, after, impact)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle, Network
 from gate.errors import BundleError
 from gate.heads import Head
+from gate.lock import digest_of
 from gate.run.pack import Scope
 from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
@@ -42,7 +44,8 @@ class Run:
 
     evidence: head -> table over all cells. summaries: head -> what was answered. missing: heads that the suite wants
     and the bundle lacks. runtime: what the scores may depend on; empty when no head comes from a program. stored:
-    heads that came whole from a store or a file, so that nothing was run for them.
+    heads that came whole from a store or a file, so that nothing was run for them. ran: outputs, `network.head`, that
+    programs computed.
     """
 
     evidence: Mapping[str, EvidenceTable]
@@ -50,10 +53,23 @@ class Run:
     missing: tuple[str, ...]
     runtime: tuple[tuple[str, str], ...]
     stored: tuple[str, ...] = ()
+    ran: tuple[str, ...] = ()
 
     def faults(self) -> dict[str, str]:
         """prediction -> why it is broken."""
         return {p: why for s in self.summaries.values() for p, why in s.faults().items()}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Outputs, `network.head`, whose bits are wanted on one batch of the fixed partition, from whole programs."""
+
+    batch: int
+    outputs: frozenset[str]
+
+    def rows(self, frames: int) -> range:
+        """Positions of the batch's frames in a suite of so many."""
+        return range(self.batch * BATCH, min((self.batch + 1) * BATCH, frames))
 
 
 @dataclass(frozen=True)
@@ -104,10 +120,11 @@ def run(
 
     def ask(heads: Collection[str], spans: Sequence[Span]) -> Iterator[dict[str, Part]]:
         asked = [t for t in present if t.head.name in heads]
-        return _answered(bundle, suite, asked, recorded, spans, lambda frames: progress(frames, total))
+        return _answered(bundle, suite, asked, recorded, spans, ran, lambda frames: progress(frames, total))
 
     found: dict[str, Part] = {}
     kept: list[str] = []
+    ran: dict[str, None] = {}
     look = witness(bundle)
     for group, least in groups:
         scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
@@ -123,6 +140,7 @@ def run(
         tuple(t.head.name for t in wanted if t.head.name not in found),
         machine,
         tuple(kept),
+        tuple(ran),
     )
 
 
@@ -132,10 +150,19 @@ def _answered(
     asked: Sequence[Truths],
     recorded: Mapping[str, Recorded],
     spans: Sequence[Span],
+    ran: dict[str, None],
     progress: Callable[[int], None],
 ) -> Iterator[dict[str, Part]]:
-    """Run some heads on some spans; of each span, head -> what it answered there."""
-    networks = _needed(bundle, asked, recorded)
+    """Run some heads on some spans; of each span, head -> what it answered there. ran: told what was computed.
+
+    Programs are cut down to what the heads take. On the first batch that is held to the whole programs, bit for bit,
+    and where it differs the whole programs run.
+    """
+    parts: Mapping[str, Collection[str]] | None = _needed(
+        bundle, {o for t in asked for o in outputs_of(t.head)} - recorded.keys()
+    )
+    networks = [n for n in bundle.networks if n.name in parts]
+    partial = any(len(parts[n.name]) < len(n.heads) for n in networks)
     programs = {n.name: _load(n, suite) for n in networks}
     at_once = BATCH if networks else _frames_at_once(asked, recorded)
     wanted = np.zeros(len(suite.frames.ids), bool)
@@ -146,7 +173,13 @@ def _answered(
         summaries = {t.head.name: HeadSummary(t.head, span.frames) for t in asked}
         reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in asked}
         for given in batches:
-            outputs = _forward(networks, programs, given.inputs)
+            outputs = _forward(networks, programs, given.inputs, parts)
+            if partial:
+                whole = _forward(networks, programs, given.inputs)
+                if any(_bits(whole[name]) != _bits(output) for name, output in outputs.items()):
+                    outputs, parts = whole, None
+                partial = False
+            ran.update(dict.fromkeys(outputs))
             ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows] - span.first
             reduce_all(
                 reducers[name].look_at(_answer(t.head, outputs, recorded, given.rows), given.truths[name], ids, cell)
@@ -159,13 +192,36 @@ def _answered(
         yield {name: Part(r.table(), r.summary) for name, r in reducers.items()}
 
 
-def _needed(bundle: Bundle, present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> list[Network]:
-    """Programs that some judged head comes from, with all that these read, in running order."""
-    wanted = {o.partition(".")[0] for t in present for o in outputs_of(t.head) if o not in recorded}
+def watched(bundle: Bundle, suite: Suite, watch: Watch) -> dict[str, str]:
+    """Output -> digest of its bits on the watched batch, from whole programs."""
+    total = len(suite.frames.ids)
+    parts = _needed(bundle, watch.outputs)
+    networks = [n for n in bundle.networks if n.name in parts]
+    programs = {n.name: _load(n, suite) for n in networks}
+    for given in _batches(suite, networks, (), BATCH, np.isin(np.arange(total), watch.rows(total))):
+        outputs = _forward(networks, programs, given.inputs)
+        return {name: _bits(outputs[name]) for name in sorted(watch.outputs)}
+    return {}
+
+
+def _bits(output: tuple[Array, str]) -> str:
+    """Digest of an output's type, shape and bits, in which 0 and -0 differ."""
+    values, dtype = output
+    return digest_of(f"{dtype} {values.shape} ".encode() + np.ascontiguousarray(values).tobytes())
+
+
+def _needed(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
+    """Network -> its heads that some outputs, `network.head`, come from, with all that these networks read."""
+    wanted: dict[str, set[str]] = {}
+    for output in outputs:
+        network, _, head = output.partition(".")
+        wanted.setdefault(network, set()).add(head)
     for network in reversed(bundle.networks):
         if network.name in wanted:
-            wanted |= set(network.upstream())
-    return [n for n in bundle.networks if n.name in wanted]
+            for source in (source for _, source in network.inputs if "." in source):
+                upstream, _, head = source.partition(".")
+                wanted.setdefault(upstream, set()).add(head)
+    return wanted
 
 
 def _load(network: Network, suite: Suite) -> Forward:
@@ -178,7 +234,12 @@ def _load(network: Network, suite: Suite) -> Forward:
                 mend="mend `inputs` in bundle.toml",
             )
         shapes[name] = None if "." in source else suite.inputs[source].shape
-    return load_program(network, shapes)
+    return _loaded(network, tuple(shapes.items()))
+
+
+@lru_cache(maxsize=64)  # the spot check and the frames of a report ask the programs that just ran
+def _loaded(network: Network, shapes: tuple[tuple[str, tuple[int, ...] | None], ...]) -> Forward:
+    return load_program(network, dict(shapes))
 
 
 def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> int:
@@ -225,14 +286,22 @@ def _batches(
 
 
 def _forward(
-    networks: Sequence[Network], programs: Mapping[str, Forward], inputs: Mapping[str, Array]
+    networks: Sequence[Network],
+    programs: Mapping[str, Forward],
+    inputs: Mapping[str, Array],
+    parts: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, tuple[Array, str]]:
-    """`network.head` -> (outputs of the batch, dtype), each network once."""
+    """`network.head` -> (outputs of the batch, dtype), each network once.
+
+    parts: network -> heads that are wanted of it, and no other network runs; None for all heads of all networks.
+    """
     outputs: dict[str, tuple[Array, str]] = {}
     for network in networks:
-        given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
-        for head, output in programs[network.name](given).items():
-            outputs[f"{network.name}.{head}"] = output
+        if parts is None or network.name in parts:
+            given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
+            heads = None if parts is None else parts[network.name]
+            for head, output in programs[network.name](given, heads).items():
+                outputs[f"{network.name}.{head}"] = output
     return outputs
 
 

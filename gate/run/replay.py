@@ -64,10 +64,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A bundle that is ready to answer: its programs that are needed, in running order, and its recordings."""
+    """A bundle that is ready to answer: its programs that are needed, in running order, the heads that are wanted of
+    each, and its recordings.
+    """
 
     networks: Sequence[Network]
     programs: Mapping[str, Forward]
+    parts: Mapping[str, Collection[str]]
     recorded: Mapping[str, Recorded]
     present: Sequence[Truths]
 
@@ -93,7 +96,7 @@ def replay(
     total = sum(len(wanted[k : k + BATCH]) for k in starts if wanted[k : k + BATCH].any())
     for given in _batches(suite, networks, truths, BATCH, wanted):
         kept = np.flatnonzero(wanted[given.rows])
-        outputs = [_forward(one.networks, one.programs, given.inputs) for one in ready]
+        outputs = [_forward(one.networks, one.programs, given.inputs, one.parts) for one in ready]
         sides = (_answers(one, suite, given, o, kept) for one, o in zip(ready, outputs, strict=True))
         yield given.rows[kept], tuple(dict(side) for side in sides)
         progress(len(given.rows), total)
@@ -102,8 +105,9 @@ def replay(
 def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths]) -> _Ready:
     names, recorded = offered(bundle, suite)
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
-    networks = _needed(bundle, present, recorded)
-    return _Ready(networks, {n.name: _load(n, suite) for n in networks}, recorded, present)
+    parts = _needed(bundle, {o for t in present for o in outputs_of(t.head)} - recorded.keys())
+    networks = [n for n in bundle.networks if n.name in parts]
+    return _Ready(networks, {n.name: _load(n, suite) for n in networks}, parts, recorded, present)
 
 
 def _answers(
