@@ -74,7 +74,7 @@ def test_evidence_of_a_broken_bundle_is_read_back_equal(world: World, tmp_path: 
     other, again = read_evidence(tmp_path / FILE, suite, [read_bundle(tmp_path / "old")])
     assert other == bundle
     assert same(again, answers)
-    assert sorted(again.stored) == ["cam.edge", "cam.range", "cam.sign"]
+    assert sorted(again.stored) == ["cam.edge", "cam.over", "cam.range", "cam.sign"]
     first = (tmp_path / FILE).read_bytes()
     write_evidence(tmp_path / FILE, again, bundle, suite)
     assert (tmp_path / FILE).read_bytes() == first

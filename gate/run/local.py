@@ -23,7 +23,7 @@ from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
 from gate.run.reducing import Answer, Reducer, reduce_all
 from gate.run.resume import made_by, resumed, versions, witness
-from gate.run.spans import LIVE, RECORDED, Part, Span, spans_of
+from gate.run.spans import LIVE, RECORDED, Part, Span, settled, spans_of
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import BoxTruth, Suite, Truths
@@ -189,7 +189,7 @@ def _answered(
             progress(len(given.rows))
             if given.rows[-1] + 1 == span.stop:
                 break
-        yield {name: Part(r.table(), r.summary) for name, r in reducers.items()}
+        yield {name: settled(r.table(), r.summary) for name, r in reducers.items()}
 
 
 def watched(bundle: Bundle, suite: Suite, watch: Watch) -> dict[str, str]:

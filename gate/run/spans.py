@@ -61,25 +61,31 @@ def spans_of(frames: Frames, least: int) -> tuple[Span, ...]:
     return tuple(found)
 
 
+def settled(table: EvidenceTable, summary: HeadSummary) -> Part:
+    """What a head answered, when all of it was seen. Of an answer that was refused nothing is kept but that it was, and
+    how many frames were answered: how much could be counted before hangs on the batch, which may be any.
+    """
+    if not summary.refused:
+        return Part(table, summary)
+    s, head = summary, summary.head
+    told = HeadSummary(head, s.frames, s.answered, s.first_missing, s.shape, s.expected_shape, s.dtype, s.refused)
+    return Part(empty(series_of(head), table.cells, task_of(head).yields(head).sums), told)
+
+
 def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
     """What a head answered on a whole suite of so many cells; parts: one a span, in their order.
 
-    As with batches, what comes after an answer that cannot be reduced is only counted; of a head whose sums cannot be
-    held there is no evidence, and the summary says so.
+    Of a head whose sums cannot be held there is no evidence, and the summary says so.
     """
     summary = HeadSummary(parts[0].summary.head, 0)
-    tables: list[EvidenceTable] = []
     for part in parts:
-        if not summary.refused:
-            tables.append(part.table)
         _add(summary, part.summary)
-    head = summary.head
     try:
-        table = adjoined(tables, [span.first for span in spans[: len(tables)]], cells)
+        table = adjoined([part.table for part in parts], [span.first for span in spans], cells)
     except EvidenceError as error:
-        summary.refused = error.what
-        table = empty(series_of(head), cells, task_of(head).yields(head).sums)
-    return Part(table, summary)
+        summary.refused = summary.refused or error.what
+        table = empty(parts[0].table.series, cells, parts[0].table.names)
+    return settled(table, summary)
 
 
 def _add(whole: HeadSummary, part: HeadSummary) -> None:
@@ -87,9 +93,7 @@ def _add(whole: HeadSummary, part: HeadSummary) -> None:
     whole.frames += part.frames
     whole.answered += part.answered
     whole.first_missing = whole.first_missing or part.first_missing
-    if whole.refused:
-        return
-    whole.refused = part.refused
+    whole.refused = whole.refused or part.refused
     if part.shape:
         whole.shape, whole.expected_shape, whole.dtype = part.shape, part.expected_shape, part.dtype
     whole.unfinite = whole.unfinite + part.unfinite

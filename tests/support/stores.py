@@ -17,7 +17,7 @@ import pytest
 from gate.bundle import read_bundle
 from gate.run import Run, Store, contract_table, open_store, run
 from gate.suite import read_suite
-from tests.support.tiny import World, predict, write_bundle, write_suite
+from tests.support.tiny import SUITE, World, predict, write_bundle, write_suite
 
 #: Runs of bundles as a process of its own, in spans of sixteen frames; says `ready` before it begins.
 CHILD = """\
@@ -84,14 +84,25 @@ def packs(root: Path) -> list[Path]:
 
 
 def broken_world(folder: Path, world: World) -> Path:
-    """A suite and a bundle `old` with everything that can be wrong: NaN, missing frames, a wrong shape, a lost head."""
-    write_suite(folder / "suite", world)
+    """A suite and a bundle `old` with much that is wrong: NaN, missing frames, a wrong shape, sums that do not fit."""
+    write_suite(folder / "suite", world, text=SUITE + OVER)
     outputs = predict(world)
     outputs["sign"][70, 1] = outputs["sign"][100, 1] = float("nan")
     outputs["range"][3] = np.inf
+    outputs["over"] = outputs["range"].copy()
+    outputs["over"][[70, 130]] = 1e30  # cannot be added up, and what follows is only counted
     outputs["edge"] = outputs["edge"][:, :, :3]
     write_bundle(folder / "old", world, outputs, keep=lambda name: name not in ("f0040", "f0090"))
     return folder
+
+
+OVER = """
+[[heads]]
+head = "cam.over"
+task = "regression"
+unit = "m"
+truth = { columns = "range" }
+"""
 
 
 class Killed(BaseException):
