@@ -517,6 +517,7 @@ def test_a_network_that_no_judged_head_needs_is_not_run(
     suite, bundle, _ = dag
     loaded: list[str] = []
     load = local.load_program
+    local._loaded.cache_clear()  # a program that ran in this process would not be loaded again
     monkeypatch.setattr(
         local, "load_program", lambda network, shapes: loaded.append(network.name) or load(network, shapes)
     )

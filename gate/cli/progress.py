@@ -25,11 +25,6 @@ def progress_bar() -> Iterator[Progress]:
         raise
 
 
-def tell(line: str) -> None:
-    """One line of what was done, for a person or a log."""
-    print(line, file=sys.stderr)
-
-
 def _bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
