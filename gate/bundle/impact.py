@@ -168,7 +168,7 @@ def _causes(
         yield Cause(name, "format", (), _full(name, heads))
     taken = {head: ours.taken([head]) for head in heads}
     yield from _weights(name, taken, theirs)
-    yield from _nodes(name, taken, theirs)
+    yield from _nodes(name, taken, ours, theirs)
     sources = dict(after.inputs)
     for source in dict.fromkeys(s for s in sources.values() if s in reached):
         fed = [h for h, items in taken.items() if any(_reads(item, source, sources) for item in items)]
@@ -195,13 +195,16 @@ def _weights(name: str, taken: Mapping[str, list[Leaf | Node]], old: Graph) -> I
         yield Cause(name, "weights", tuple(w for w, h in reach.items() if tuple(h) == heads), _full(name, heads))
 
 
-def _nodes(name: str, taken: Mapping[str, list[Leaf | Node]], old: Graph) -> Iterator[Cause]:
-    """Heads whose program differs, weights apart, by the first node that the old program does not have."""
-    forms = {node.made.form for node in old.nodes}
+def _nodes(name: str, taken: Mapping[str, list[Leaf | Node]], new: Graph, old: Graph) -> Iterator[Cause]:
+    """Heads whose program differs, weights apart, by the first node that the old program does not have although it has
+    all that the node reads.
+    """
+    known = {item.made.form for item in (*old.leaves, *old.nodes)}
+    forms = [item.made.form for item in (*new.leaves, *new.nodes)]
     first: dict[str, list[str]] = {}
     for head, items in taken.items():
-        node = next((i for i in items if isinstance(i, Node) and i.made.form not in forms), None)
-        if node is not None:
+        nodes = (i for i in items if isinstance(i, Node) and i.made.form not in known)
+        if node := next((n for n in nodes if all(forms[k] in known for k in n.needs)), None):
             first.setdefault(f"{node.name} ({node.target.removeprefix('torch.ops.')})", []).append(head)
     for node, heads in first.items():
         yield Cause(name, "program", (node,), _full(name, heads))
