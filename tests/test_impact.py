@@ -18,7 +18,7 @@ from torch import nn
 from gate.bundle import Impact, digests_of, impact_of, read_bundle
 from gate.errors import BundleError
 from gate.pipeline import Result, compare_bundles
-from gate.run import Run, Watch, local, program, run
+from gate.run import Run, Watch, local, program, run, watched
 from gate.suite import read_suite
 from tests.support.hydra import archive, edited, nodes_of
 from tests.support.tiny import IMAGE, POLICY, SUITE, World, gate, refreeze, with_images
@@ -292,7 +292,7 @@ def test_a_difference_in_the_last_bit_is_seen_by_the_spot_check(
     nearly = archive(Signs(gain=float(np.nextafter(np.float32(8), np.float32(9)))))
     suite, watch = read_suite(exam), Watch(1, frozenset({"cam.sign"}))
     first, again, other = (
-        run(read_bundle(bundle(tmp_path / name, data)), suite, [], watch=watch).watched["cam.sign"]
+        watched(read_bundle(bundle(tmp_path / name, data)), suite, watch)["cam.sign"]
         for name, data in (("a", programs["old"]), ("b", programs["again"]), ("c", nearly))
     )
     assert first == again
@@ -390,6 +390,7 @@ def test_a_sub_program_that_differs_from_the_whole_is_not_used(
         return lambda image: tuple(image.mean((2, 3))[:, :1] for _ in heads)
 
     monkeypatch.setattr(program, "_part", wrong)
+    local._loaded.cache_clear()  # the honest part is kept with its program
     held: Run = run(made, suite, ["cam.range"])
     assert held.evidence["cam.range"] == honest.evidence["cam.range"]
     assert held.ran == tuple(f"cam.{head}" for head in HEADS)
