@@ -24,14 +24,14 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.wide import write_wide
-from gate.calibrate import OperatingPoint, calibrate
+from gate.calibrate import Asked, OperatingPoint, Settled, as_points, settle
 from gate.curves import average_precision, curves
 from gate.heads import Series
 from gate.lattice import encode
 from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each, histogram
 
 #: Heads whose scores become evidence together, as the frames of a batch do in a run.
-BATCH = 2
+BATCH = 4
 #: Heads that the peers are timed on; their time is scaled to all heads.
 SAMPLE = 20
 #: Seconds within which the contract engine has loaded.
@@ -81,14 +81,17 @@ def evidence_of(logits: np.ndarray, labels: np.ndarray) -> EvidenceTable:
 def points_of(table: EvidenceTable) -> tuple[list[OperatingPoint], Floats]:
     """Operating points by `max f1` and average precision of every head."""
     index = ClipIndex(np.zeros(1, np.int64), 1)
+    names = [row.prediction for row in table.series]
+    objectives = ["max f1"] * len(names)
+    asked = Asked.of(names, objectives)
 
-    def settle(rows: Ints) -> tuple[tuple[OperatingPoint, ...], Floats]:
-        names = [table.series[k].prediction for k in rows.tolist()]
+    def settled(rows: Ints) -> tuple[Settled, Floats]:
         curve = curves(by_score(table.take(rows)), index.clip >= 0)
-        return calibrate(curve, index, names, ["max f1"] * len(names)), average_precision(curve)
+        return settle(curve, index, asked.take(rows)), average_precision(curve)
 
-    parts = each(settle, blocks(table, np.arange(len(table.series))))
-    return [p for points, _ in parts for p in points], np.concatenate([ap for _, ap in parts])
+    parts = each(settled, blocks(table, np.arange(len(names))))
+    points = as_points(names, objectives, [part for part, _ in parts])
+    return list(points), np.concatenate([ap for _, ap in parts])
 
 
 def calibration(rounds: int, quick: bool) -> None:

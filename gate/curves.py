@@ -21,20 +21,27 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True)
 class Curves:
-    """entries: what the curves are read from. starts: (S + 1,) first bin of each series. Per bin, (B,): code
-    (descending within a series), tp and fp (cumulative, this bin included). total, negatives_total: (S,) events.
-    kept: positions of the entries used; first: (B,) place in `kept` where each bin begins.
+    """entries: what the curves are read from, of the chosen cells. starts: (S + 1,) first bin of each series. Per bin,
+    (B,): tp and accepted (cumulative, this bin included), last: its last entry. total, negatives_total: (S,) events.
     """
 
     entries: Entries
     starts: Ints
-    code: Ints
     tp: Ints
-    fp: Ints
+    accepted: Ints
+    last: Ints
     total: Ints
     negatives_total: Ints
-    kept: Ints
-    first: Ints
+
+    @cached_property
+    def fp(self) -> Ints:
+        """(B,) false positives, cumulative."""
+        return self.accepted - self.tp
+
+    @cached_property
+    def code(self) -> Ints:
+        """(B,) code of each bin, descending within a series."""
+        return self.codes_of(slice(None))
 
     @cached_property
     def series(self) -> Ints:
@@ -44,24 +51,22 @@ class Curves:
     @cached_property
     def positives(self) -> Ints:
         """(B,) positives of each bin alone."""
-        return self._steps(self.tp)
+        return _steps(self.tp, self.starts)
 
     @cached_property
     def negatives(self) -> Ints:
         """(B,) negatives of each bin alone."""
-        return self._steps(self.fp)
+        return _steps(self.fp, self.starts)
 
     @cached_property
     def bin(self) -> Ints:
-        """(len(kept),) bin of each entry used, -1 for missed positives."""
-        begins = np.bincount(self.first, minlength=len(self.kept))
-        return np.where(self.entries.code[self.kept] == MISSED, -1, np.cumsum(begins) - 1)
+        """(len(entries.keys),) bin of each entry, -1 for missed positives."""
+        ended = np.cumsum(np.bincount(self.last + 1, minlength=len(self.entries.keys) + 1))[:-1]
+        return np.where(self.entries.code == MISSED, -1, ended)
 
-    def _steps(self, running: Ints) -> Ints:
-        steps = np.diff(running, prepend=0)
-        begins = self.starts[:-1][self.starts[1:] > self.starts[:-1]]
-        steps[begins] = running[begins]
-        return steps
+    def codes_of(self, bins: Ints | slice) -> Ints:
+        """Codes of the chosen bins."""
+        return ~self.entries.place[self.last[bins]] & 0xFFFF
 
     def of(self, series: int) -> slice:
         return slice(int(self.starts[series]), int(self.starts[series + 1]))
@@ -72,49 +77,48 @@ class Curves:
 
     def counts_at(self, codes: Ints) -> tuple[Floats, Floats]:
         """(tp, fp) of each series when scores at or above its code are accepted, (S,)."""
-        low, high = self.starts[:-1], self.starts[1:]
-        while (open_ := low < high).any():
-            middle = np.minimum((low + high) // 2, len(self.code) - 1)
-            accepted = self.code[middle] >= codes
-            low, high = np.where(open_ & accepted, middle + 1, low), np.where(open_ & ~accepted, middle, high)
-        some, last = low > self.starts[:-1], np.maximum(low - 1, 0)
+        lowest = (np.arange(len(codes)) << 16) + (0xFFFF - codes)
+        accepted = np.searchsorted(self.last, np.searchsorted(self.entries.place, lowest, side="right"))
+        some, last = accepted > self.starts[:-1], accepted - 1
         if not some.any():
             return np.zeros(len(some)), np.zeros(len(some))
-        return np.where(some, self.tp[last], 0.0), np.where(some, self.fp[last], 0.0)
+        tp = self.tp[last]
+        return np.where(some, tp, 0.0), np.where(some, self.accepted[last] - tp, 0.0)
 
 
 def curves(entries: Entries, cells: NDArray[np.bool_]) -> Curves:
     """Curves over the chosen cells, (C,) bool."""
-    series, code, count, positive = entries.series, entries.code, entries.count, entries.positive
-    if cells.all():
-        kept = np.arange(len(code))
-    else:
-        kept = np.flatnonzero(cells[entries.cell])
-        series, code, count, positive = series[kept], code[kept], count[kept], positive[kept]
-    edges = np.searchsorted(series, np.arange(entries.rows + 1))
-    found, seen = np.cumsum(count * positive), np.cumsum(count)
-    found_before, seen_before = (
-        np.where(edges > 0, sums[edges - 1], 0) if len(sums) else edges for sums in (found, seen)
-    )
-    total = np.diff(found_before)
+    entries = entries.of_cells(cells)
+    edges, place = entries.starts, entries.place
+    some = edges[1:] > edges[:-1]
+    begins = edges[:-1][some]
+    found, seen = entries.keys & 1, entries.count.copy()
+    found *= seen
+    total, events = np.zeros(entries.rows, np.int64), np.zeros(entries.rows, np.int64)
+    if begins.size:
+        for values, sums in ((found, total), (seen, events)):
+            sums[some] = np.add.reduceat(values, begins)
+            # Running sums that start anew: each series first takes away what the one before has left.
+            values[begins[1:]] -= sums[some][:-1]
+            np.cumsum(values, out=values)
 
-    new = np.empty(len(code), bool)
-    np.not_equal(code[1:], code[:-1], out=new[1:])
-    new[edges[:-1][edges[1:] > edges[:-1]]] = True
-    first = np.flatnonzero(new)
-    last = np.r_[first[1:], len(code)][: len(first)] - 1
-    code, found, seen = code[first], found[last], seen[last]
-    starts = np.searchsorted(first, edges)
-    some = starts[1:] > starts[:-1]
-    if (code[starts[1:][some] - 1] == MISSED).any():
+    ends = np.ones(len(place), bool)
+    np.not_equal(place[1:], place[:-1], out=ends[:-1])
+    last = np.flatnonzero(ends)
+    starts = np.searchsorted(last, edges)
+    if (place[edges[1:][some] - 1] & 0xFFFF == 0xFFFF - MISSED).any():
         # Missed positives stand last in their series; they count in its total and nowhere else.
-        scored = code != MISSED
-        starts = np.r_[0, np.cumsum(scored)][starts]
-        first, code, found, seen = first[scored], code[scored], found[scored], seen[scored]
-    sizes = np.diff(starts)
-    tp = found - np.repeat(found_before[:-1], sizes)
-    fp = seen - np.repeat(seen_before[:-1], sizes) - tp
-    return Curves(entries, starts, code, tp, fp, total, np.diff(seen_before) - total, kept, first)
+        scored = place[last] & 0xFFFF != 0xFFFF - MISSED
+        starts, last = np.r_[0, np.cumsum(scored)][starts], last[scored]
+    return Curves(entries, starts, found[last], seen[last], last, total, events - total)
+
+
+def _steps(running: Ints, starts: Ints) -> Ints:
+    """What each element of running sums added, of sums that start anew with each series."""
+    steps = np.diff(running, prepend=0)
+    begins = starts[:-1][starts[1:] > starts[:-1]]
+    steps[begins] = running[begins]
+    return steps
 
 
 def cumulative(values: Ints, starts: Ints, series: Ints) -> Ints:
@@ -150,10 +154,15 @@ def average_precision(curve: Curves) -> Floats:
 
     scikit-learn `average_precision_score`; missed positives count in the recall's denominator.
     """
-    hit = np.flatnonzero(curve.positives)  # recall steps nowhere else
-    tp = curve.tp[hit]
-    series = np.repeat(np.arange(len(curve.total)), np.diff(np.searchsorted(hit, curve.starts)))
-    gained = np.bincount(series, curve.positives[hit] * (tp / (tp + curve.fp[hit])), len(curve.total))
+    begins = curve.starts[:-1][curve.starts[1:] > curve.starts[:-1]]
+    rises = np.empty(len(curve.tp), bool)
+    np.not_equal(curve.tp[1:], curve.tp[:-1], out=rises[1:])
+    rises[begins] = curve.tp[begins] > 0
+    hit = np.flatnonzero(rises)  # recall steps nowhere else
+    tp, ends = curve.tp[hit], np.searchsorted(hit, curve.starts)
+    steps = _steps(tp, ends)
+    series = np.repeat(np.arange(len(curve.total)), np.diff(ends))
+    gained = np.bincount(series, steps * (tp / curve.accepted[hit]), len(curve.total))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(curve.total > 0, gained / curve.total, np.nan)
 
@@ -166,7 +175,7 @@ def coco_average_precision(curve: Curves) -> Floats:
 
     pycocotools `COCOeval.accumulate` (8c9bcc3): a recall point beyond the curve's end has precision 0.
     """
-    envelope = np.r_[_from_end(np.maximum, curve.tp / (curve.tp + curve.fp), curve.starts), 0.0]
+    envelope = np.r_[_from_end(np.maximum, curve.tp / curve.accepted, curve.starts), 0.0]
     total = np.maximum(curve.total, 1)[:, None]
     # Least true positives whose recall, a rounded quotient, reaches each point: the product is off by one at most.
     least = np.floor(RECALL_POINTS * total)

@@ -10,6 +10,8 @@ what two neighbours that became equal are worth (0.006 with 8 positives in 272 e
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -41,9 +43,17 @@ def encode(logits: ArrayLike) -> NDArray[np.uint16]:
 
 def decode(codes: ArrayLike) -> NDArray[np.float64]:
     """Logits of codes; inverse of `encode` on the lattice. The code MISSED has no logit and gives NaN."""
-    code = np.asarray(codes, dtype=np.uint16)
+    return _logits()[np.asarray(codes, dtype=np.uint16)]
+
+
+@cache
+def _logits() -> NDArray[np.float64]:
+    """(65536,) logit of every code: reading a table takes a tenth of the time of making it."""
+    code = np.arange(1 << 16, dtype=np.uint16)
     bits = np.where(code & 0x8000, code & np.uint16(0x7FFF), ~code).astype(np.uint16)
-    return bits.view(np.float16).astype(np.float64)
+    logits = bits.view(np.float16).astype(np.float64)
+    logits.flags.writeable = False
+    return logits
 
 
 def threshold_code(threshold: float | None) -> int:
@@ -58,9 +68,15 @@ def threshold_code(threshold: float | None) -> int:
 
 def probability(codes: ArrayLike) -> NDArray[np.float64]:
     """Sigmoid of the decoded logit."""
-    logit = decode(codes)
-    with np.errstate(over="ignore"):
-        return 1.0 / (1.0 + np.exp(-logit))
+    return _probabilities()[np.asarray(codes, dtype=np.uint16)]
+
+
+@cache
+def _probabilities() -> NDArray[np.float64]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        probabilities = 1.0 / (1.0 + np.exp(-_logits()))
+    probabilities.flags.writeable = False
+    return probabilities
 
 
 def log_odds(probabilities: ArrayLike) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -139,6 +140,7 @@ _F_BETA = re.compile(r"f(\d+(?:\.\d+)?)")
 NAMES = (*_METRICS, "f1", "f2", "f0.5")
 
 
+@cache
 def metric(name: str) -> Metric:
     """The metric of that name; `f1`, `f2`, `f0.5` … are F-beta. Raises ConfigError with the names there are."""
     if name in _METRICS:

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gate import __version__
-from gate.bundle import Bundle, read_bundle
+from gate.bundle import Bundle, Impact, impact_of, read_bundle
 from gate.calibrate import OperatingPoint, thresholds_path
 from gate.compare import Side, compare, precision_deltas, seed_of, sign_vectors
 from gate.errors import ConfigError, SuiteError, UsageError, shown
@@ -51,12 +51,16 @@ from gate.judge.layout import (
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
 from gate.report.notebook import decision_html
-from gate.run import Run, Store, contract_table, offered, outputs_of, read_evidence, run
+from gate.run import BATCH, Run, Store, Watch, contract_table, offered, outputs_of, read_evidence, run, watched
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
 
 #: (stage, frames just done, frames of the stage)
 Progress = Callable[[str, int, int], None]
+
+
+#: Takes one line of what was done
+Tell = Callable[[str], None]
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -96,7 +100,7 @@ def compare_bundles(
     evidence: Sequence[Path] = (),
     store: Store | None = None,
     progress: Progress = _quiet,
-    tell: Callable[[str], None] = _silent,
+    tell: Tell = _silent,
 ) -> Result:
     """May the candidate replace the incumbent?
 
@@ -110,7 +114,8 @@ def compare_bundles(
         exam, rulebook = read_suite(suite), read_policy(policy)
         old, new = read_bundle(incumbent), read_bundle(candidate)
         names, _ = offered(new, exam)
-        identical, uncovered = unreached(old, new, names), uncovered_heads(new, exam, names)
+        impact, uncovered = impact_of(old, new), uncovered_heads(new, exam, names)
+        identical = {name for name in names if impact.is_identical(name)}
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
         shipping, strict = released(thresholds, exam, old), strict_clips(exam, rulebook)
@@ -126,7 +131,13 @@ def compare_bundles(
             return found
 
         before = answers("incumbent", old)
+        watch = watch_of(old, new, exam, impact, before.stored)
+        differing = _differing(old, new, exam, watch)
+        if differing:
+            identical = set()  # a digest that was wrong once is trusted no more
         after = _run_what_changed(new, exam, before, identical, progress, store, tell)
+        _refuse(after, exam, watch, differing)
+        tell(_what_ran(after, names, identical, watch, differing))
         since = {
             digest: before if digest == old.digest else answers("anchor", b)
             for digest, b in older.items()
@@ -196,7 +207,7 @@ def compare_bundles(
         probabilities=probabilities(side_a, side_b, layout, index, rulebook.text.confidence),
         anchors=tuple(Identity(b.name, b.version, b.digest) for d, b in older.items() if d in since),
         counted=facts.counted,
-        networks=_networks(old, new),
+        networks=_networks(new, names, identical),
     )
     compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled)
     ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
@@ -221,18 +232,25 @@ def calibrate_bundle(
     return thresholds_path(thresholds, exam.name, made.name, made.version), exam, made, points
 
 
-def unreached(old: Bundle, new: Bundle, names: Collection[str]) -> set[str]:
-    """Outputs, `network.head`, that the change cannot reach: same program, wiring and upstream networks, by digest."""
-    same = {n.name for n in _networks(old, new) if n.impact == "identical"}
-    return {name for name in names if name.partition(".")[0] in same}
+def watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact, stored: Collection[str] = ()) -> Watch | None:
+    """What the spot check looks at: one batch, drawn by the digests, of all judged heads that are called identical
+    although their network was rewritten. None when there are none: equal bytes leave nothing to be mistaken about.
+
+    stored: heads whose evidence of the incumbent was not run here: nothing is run for a check alone.
+    """
+    judged = {output for head in suite.heads if head.name not in stored for output in outputs_of(head)}
+    rewritten = {n.name for n in new.networks if n.program is not None and n.name in impact.rewritten}
+    outputs = {o for o in judged if o.partition(".")[0] in rewritten and impact.is_identical(o)}
+    batches = -(-len(suite.frames.ids) // BATCH)
+    seed = seed_of(suite.digest, old.digest, new.digest)
+    return Watch(seed % batches, frozenset(outputs)) if outputs and batches else None
 
 
-def _networks(old: Bundle, new: Bundle) -> tuple[NetworkFacts, ...]:
-    """Networks of the candidate; those with the incumbent's digest are out of the change's reach."""
-    digests = {n.name: n.digest for n in old.networks}
+def _networks(new: Bundle, names: Collection[str], identical: Collection[str]) -> tuple[NetworkFacts, ...]:
+    """Networks of the candidate; out of the change's reach are those all of whose heads are."""
+    reached = {name.partition(".")[0] for name in names if name not in identical}
     return tuple(
-        NetworkFacts(n.name, "identical" if digests.get(n.name) == n.digest else "reached", n.upstream())
-        for n in new.networks
+        NetworkFacts(n.name, "reached" if n.name in reached else "identical", n.upstream()) for n in new.networks
     )
 
 
@@ -277,9 +295,45 @@ def _run_what_changed(
     return Run(
         {**{name: e for name, e in before.evidence.items() if name in kept}, **after.evidence},
         {**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},
-        after.missing if changed else tuple(name for name in before.missing if name in kept),
+        (*(name for name in before.missing if name in kept), *(after.missing if changed else ())),
         after.runtime,
+        ran=after.ran if changed else (),
     )
+
+
+def _differing(old: Bundle, new: Bundle, suite: Suite, watch: Watch | None) -> tuple[str, ...]:
+    """Outputs that are called identical and are not, on the watched batch."""
+    if watch is None:
+        return ()
+    before, after = watched(old, suite, watch), watched(new, suite, watch)
+    return tuple(o for o in sorted(watch.outputs) if before[o] != after[o])
+
+
+def _refuse(answers: Run, suite: Suite, watch: Watch | None, differing: Collection[str]) -> None:
+    """Heads with such an output are broken: nothing that was said of them holds."""
+    if watch is None or not differing:
+        return
+    rows = watch.rows(len(suite.frames.ids))
+    for head in suite.heads:
+        if set(outputs_of(head)) & set(differing):
+            answers.summaries[head.name].refused = (
+                "called identical by its graph, and not equal bit for bit in the spot check on frames "
+                f"{suite.frames.ids[rows[0]]} to {suite.frames.ids[rows[-1]]}"
+            )
+
+
+def _what_ran(
+    after: Run, names: Collection[str], identical: Collection[str], watch: Watch | None, differing: Collection[str]
+) -> str:
+    """`candidate: ran 1 of 9 heads (front.road_edge); 8 identical by construction, of which ...`."""
+    shown_names = ", ".join(after.ran[:3]) + (", …" if len(after.ran) > 3 else "")
+    line = f"candidate: ran {len(after.ran):,} of {len(names):,} heads{f' ({shown_names})' if after.ran else ''}"
+    line += f"; {len(identical):,} identical by construction"
+    if watch is not None:
+        line += f", {len(watch.outputs):,} of these compared bit for bit on a batch of frames"
+    if differing:
+        line += f": {', '.join(sorted(differing)[:3])} differ, so nothing is taken to be identical and all heads ran"
+    return line
 
 
 def _contract(answers: Run) -> dict[str, NDArray[Any]]:

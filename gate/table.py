@@ -3,9 +3,10 @@
 The same algebra as `gate.evidence`, at the other size: a row of the table is the evidence of that series.
 Events are one sorted array of 64-bit keys with counts,
 
-    key = series (24 bits) | cell (22 bits) | label (1 bit) | code (16 bits)
+    key = series (24 bits) | 65535 - code (16 bits) | cell (22 bits) | label (1 bit)
 
-so merging shards, in any order, is one sort and one segmented sum.
+so merging shards, in any order, is one sort and one segmented sum, and keys ascend as curves are read: series by
+series, from the highest score down, positives that got no score last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -25,11 +27,13 @@ from gate.heads import Series
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
+Width = TypeVar("Width", bound=np.integer)
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_SERIES, _CELL, _LABEL = 39, 17, 16
-_MAX_CELLS, _MAX_SERIES = 1 << (_SERIES - _CELL), 1 << 24
+#: Places of series, falling code and cell in a key; the label is its last bit.
+_SERIES, _CODE, _CELL = 39, 23, 1
+_MAX_CELLS, _MAX_SERIES = 1 << (_CODE - _CELL), 1 << 24
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,14 @@ class EvidenceTable:
 
     def row(self, series: int, cell: int) -> Evidence:
         """Evidence of one series on one cell."""
-        low = (series << _SERIES) | (cell << _CELL)
-        a, b = np.searchsorted(self.keys, [low, low + (1 << _CELL)])
-        keys = self.keys[a:b]
+        keys, counts = _taken(self.keys, self.counts, np.array([series]))
+        entries = Entries(1, keys, counts)
+        here = np.flatnonzero(entries.cell == cell)
+        here = here[np.lexsort((entries.code[here], entries.positive[here]))]
         events = ScoredEvents(
-            tuple((keys & 0xFFFF).tolist()),
-            tuple(((keys >> _LABEL) & 1).astype(bool).tolist()),
-            tuple(self.counts[a:b].tolist()),
+            tuple(entries.code[here].tolist()),
+            tuple(entries.positive[here].tolist()),
+            tuple(counts[here].tolist()),
         )
         return Evidence(events, Moments(self.names, tuple(self.moments[series, cell].tolist())))
 
@@ -77,23 +82,22 @@ class EvidenceTable:
         values = self.moments[:, :, self.names.index(name)].astype(np.float64)
         return values / STEPS if name.startswith("sum_") else values
 
-    def has(self, name: str) -> bool:
-        return name in self.names
-
     def take(self, rows: Ints) -> EvidenceTable:
         """The table of the chosen series only; rows: ascending positions."""
-        if len(rows) and rows[-1] - rows[0] + 1 == len(rows):  # a run: its entries are one slice
-            a, b = int(rows[0]), int(rows[-1]) + 1
-            low, high = np.searchsorted(self.keys, [a << _SERIES, b << _SERIES])
-            keys, counts = self.keys[low:high] - (a << _SERIES), self.counts[low:high]
-            return EvidenceTable(self.series[a:b], self.cells, keys, counts, self.names, self.moments[a:b])
-        edges = np.searchsorted(self.keys, np.stack([rows, rows + 1]) << _SERIES)
-        sizes = edges[1] - edges[0]
-        starts = np.cumsum(sizes) - sizes
-        kept = np.arange(sizes.sum()) + np.repeat(edges[0] - starts, sizes)
-        keys = self.keys[kept] + (np.repeat(np.arange(len(rows)) - rows, sizes) << _SERIES)
         series = tuple(self.series[k] for k in rows.tolist())
-        return EvidenceTable(series, self.cells, keys, self.counts[kept], self.names, self.moments[rows])
+        keys, counts = _taken(self.keys, self.counts, rows)
+        return EvidenceTable(series, self.cells, keys, counts, self.names, self.moments[rows])
+
+
+def _taken(keys: Ints, counts: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """Entries of the chosen series, renumbered 0, 1, … in the order of `rows`."""
+    if len(rows) and (np.diff(rows) == 1).all():  # a run: its entries are one slice
+        low, high = np.searchsorted(keys, np.array([rows[0], rows[-1] + 1]) << _SERIES)
+        return keys[low:high] - (rows[0] << _SERIES) if rows[0] else keys[low:high], counts[low:high]
+    first, end = np.searchsorted(keys, np.stack([rows, rows + 1]) << _SERIES)
+    sizes = end - first
+    kept = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+    return keys[kept] + (np.repeat(np.arange(len(rows)) - rows, sizes) << _SERIES), counts[kept]
 
 
 def empty(series: Sequence[Series], cells: int, names: Sequence[str] = ()) -> EvidenceTable:
@@ -109,49 +113,70 @@ def histogram(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDAr
     """(keys, counts) of flat events; all arguments have one entry an event."""
     if not series.size:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    cell_bits = int(cell.max()).bit_length()
-    if int(series.max()).bit_length() + cell_bits <= 15:
+    rest_bits = int(cell.max()).bit_length() + 1  # cell | label
+    if int(series.max()).bit_length() + 16 + rest_bits <= 32:
         # Half the width sorts twice as fast; the wide keys are made of what is left.
-        narrow = series.astype(np.uint32) << (17 + cell_bits)
-        if cell_bits:
-            narrow |= cell.astype(np.uint32) << 17
-        narrow |= positive.astype(np.uint32) << 16
-        narrow |= codes
+        narrow = _packed(series.astype(np.uint32), cell.astype(np.uint32), positive, codes, rest_bits)
         short, counts = _counted(narrow)
-        low = short & ((1 << (17 + cell_bits)) - 1)  # cell | label | code, as they stand in a key
-        return (short >> (17 + cell_bits) << _SERIES) | low, counts
-    keys = (series.astype(np.int64) << _SERIES) | (cell.astype(np.int64) << _CELL)
-    keys |= positive.astype(np.int64) << _LABEL
-    keys |= codes
-    return _counted(keys)
+        return (short >> rest_bits << _CODE) | (short & ((1 << rest_bits) - 1)), counts
+    return _counted(keys_of(series, cell, positive, codes))
+
+
+def keys_of(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDArray[np.uint16]) -> Ints:
+    """Keys of flat events, in their order."""
+    return _packed(series.astype(np.int64), cell.astype(np.int64), positive, codes, _CODE)
+
+
+def _packed(
+    series: NDArray[Width], cell: NDArray[Width], positive: NDArray[np.bool_], codes: NDArray[np.uint16], rest_bits: int
+) -> NDArray[Width]:
+    """Keys with so many bits for cell and label, in place of `series`."""
+    series <<= 16
+    series |= ~codes
+    series <<= rest_bits
+    cell <<= 1
+    series |= cell
+    series |= positive
+    return series
 
 
 def _counted(values: NDArray[np.integer]) -> tuple[Ints, Ints]:
     """Distinct values, ascending, and how often each occurs, both int64; sorts `values` in place."""
     values.sort()
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    starts = _first_of_equal(values)
     return values[starts].astype(np.int64), np.diff(starts, append=len(values))
+
+
+def _first_of_equal(values: NDArray[np.integer]) -> Ints:
+    """Where each run of equal values begins; values: at least one."""
+    new = np.empty(len(values), bool)
+    new[0] = True
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return np.flatnonzero(new)
 
 
 def merge(tables: Iterable[EvidenceTable]) -> EvidenceTable:
     """Sum of tables over the same rows, cells and sums. Raises EvidenceError when these differ."""
     parts = list(tables)
     first = parts[0]
+    if len(parts) == 1:
+        return first
     moments = first.moments
     for part in parts[1:]:
         if (part.series, part.cells, part.names) != (first.series, first.cells, first.names):
             raise EvidenceError("evidence of different heads or suites cannot be added")
         moments = add_exact(moments, part.moments)
-    keys, counts = _sum_equal_keys(np.concatenate([p.keys for p in parts]), np.concatenate([p.counts for p in parts]))
+    keys, counts = sum_equal_keys(np.concatenate([p.keys for p in parts]), np.concatenate([p.counts for p in parts]))
     return EvidenceTable(first.series, first.cells, keys, counts, first.names, moments)
 
 
-def _sum_equal_keys(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
+def sum_equal_keys(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Entries in ascending order of their keys, those of equal keys as one."""
     if not keys.size:
         return keys, counts
     order = np.argsort(keys, kind="stable")
     keys, counts = keys[order], counts[order]
-    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    starts = _first_of_equal(keys)
     return keys[starts], np.add.reduceat(counts, starts)
 
 
@@ -177,6 +202,19 @@ def stack(tables: Sequence[EvidenceTable]) -> EvidenceTable:
     )
 
 
+def apart(table: EvidenceTable, series: Sequence[tuple[Series, ...]]) -> list[EvidenceTable]:
+    """Neighbouring rows as tables of their own, so many rows each as `series` names; the inverse of `stack`."""
+    starts, parts, first = by_score(table).starts.tolist(), [], 0
+    for names in series:
+        end = first + len(names)
+        entries = slice(starts[first], starts[end])
+        # Both are copies: a view would hold the memory of the whole table.
+        keys, counts = table.keys[entries] - (first << _SERIES), table.counts[entries].copy()
+        parts.append(EvidenceTable(names, table.cells, keys, counts, table.names, table.moments[first:end]))
+        first = end
+    return parts
+
+
 def mixed(tables: Sequence[EvidenceTable], which: Ints) -> EvidenceTable:
     """Row k of table `which[k]`, (S,): tables over the same rows, cells and sums."""
     kept = [np.flatnonzero(which[table.keys >> _SERIES] == k) for k, table in enumerate(tables)]
@@ -192,14 +230,11 @@ def of_entries(
     series: Sequence[Series], cells: int, row: Ints, cell: Ints, positive: NDArray[np.bool_], code: Ints, count: Ints
 ) -> EvidenceTable:
     """The table, without sums, of histogram entries in any order, one value of each an entry; undoes `by_score`."""
-    keys = row << _SERIES
-    keys |= cell << _CELL
-    keys |= positive.astype(np.int64) << _LABEL
-    keys |= code
+    keys = keys_of(row, cell, positive, code.astype(np.uint16))
     order = np.argsort(keys, kind="stable")
     keys, counts = keys[order], count[order]
     if (keys[1:] == keys[:-1]).any():
-        keys, counts = _sum_equal_keys(keys, counts)
+        keys, counts = sum_equal_keys(keys, counts)
     return EvidenceTable(tuple(series), cells, keys, counts, (), np.zeros((len(series), cells, 0), np.int64))
 
 
@@ -214,7 +249,7 @@ def adjoined(tables: Sequence[EvidenceTable], first: Sequence[int], cells: int) 
     for table, start in zip(tables, first, strict=True):
         here = whole.moments[:, start : start + table.cells]
         here[...] = add_exact(here, table.moments)
-    keys, counts = _sum_equal_keys(
+    keys, counts = sum_equal_keys(
         np.concatenate([t.keys + (start << _CELL) for t, start in zip(tables, first, strict=True)]),
         np.concatenate([t.counts for t in tables]),
     )
@@ -223,57 +258,52 @@ def adjoined(tables: Sequence[EvidenceTable], first: Sequence[int], cells: int) 
 
 @dataclass(frozen=True)
 class Entries:
-    """Histogram entries ordered by (series, score descending): the order in which curves are read.
+    """Histogram entries in the order in which curves are read; missed positives come last in their series.
 
-    series, cell, code, count: (n,) int64; positive: (n,) bool. Missed positives come last in their series.
+    keys, count: (n,) int64, of a table. rows: number of series.
     """
 
     rows: int
-    series: Ints
-    cell: Ints
-    code: Ints
-    positive: NDArray[np.bool_]
+    keys: Ints
     count: Ints
+
+    @cached_property
+    def starts(self) -> Ints:
+        """(rows + 1,) first entry of each series."""
+        return np.r_[np.searchsorted(self.keys, np.arange(self.rows) << _SERIES), len(self.keys)]
+
+    @cached_property
+    def place(self) -> Ints:
+        """(n,) series | 65535 - code: entries that share it are equal scores of one series."""
+        return self.keys >> _CODE
+
+    @cached_property
+    def series(self) -> Ints:
+        return self.keys >> _SERIES
+
+    @cached_property
+    def code(self) -> Ints:
+        return ~self.place & 0xFFFF
+
+    @cached_property
+    def cell(self) -> Ints:
+        return self.keys >> _CELL & (_MAX_CELLS - 1)
+
+    @cached_property
+    def positive(self) -> NDArray[np.bool_]:
+        return (self.keys & 1).astype(bool)
+
+    def of_cells(self, cells: NDArray[np.bool_]) -> Entries:
+        """Those of the chosen cells, (C,) bool."""
+        if cells.all():
+            return self
+        kept = np.flatnonzero(cells[self.cell])
+        return Entries(self.rows, self.keys[kept], self.count[kept])
 
 
 def by_score(table: EvidenceTable) -> Entries:
-    """The table's entries in curve order; sorted once, then filtered for every slice."""
-    keys, counts = table.keys, table.counts
-    rows = int(keys[-1] >> _SERIES) + 1 if len(keys) else 0
-    cell_bits, count_bits = (int(top).bit_length() for top in (table.cells - 1, counts.max(initial=0)))
-    rest_bits = cell_bits + 1  # cell | label
-    width = rest_bits + count_bits
-    if rows.bit_length() + 16 + width > 63:
-        order = np.argsort((keys >> _SERIES << 16) | (~keys & 0xFFFF), kind="stable")
-        keys, counts = keys[order], counts[order]
-        rest = keys >> _LABEL & ((1 << (_SERIES - _LABEL)) - 1)
-        series, code = keys >> _SERIES, keys & 0xFFFF
-        return Entries(len(table.series), series, rest >> 1, code, (rest & 1).astype(bool), counts)
-    # One integer an entry, series | falling code | cell | label | count: sorting values is several times faster than
-    # sorting positions and fetching. Made in place, for fresh memory costs as much as the arithmetic.
-    packed, part = keys >> _SERIES, ~keys
-    packed <<= 16
-    part &= 0xFFFF
-    packed |= part
-    packed <<= rest_bits
-    np.right_shift(keys, _LABEL, out=part)
-    part &= (1 << rest_bits) - 1
-    packed |= part
-    packed <<= count_bits
-    packed |= counts
-    # The table has an ascending run for each series, cell and label; few and long ones are merged, not sorted.
-    packed.sort(kind="stable" if 128 * rows * table.cells < len(packed) else "quicksort")
-    np.bitwise_and(packed, (1 << count_bits) - 1, out=part)
-    counts = part
-    packed >>= count_bits
-    positive = (packed & 1).astype(bool)
-    packed >>= 1
-    cell = packed & ((1 << cell_bits) - 1)
-    packed >>= cell_bits
-    code = ~packed
-    code &= 0xFFFF
-    packed >>= 16
-    return Entries(len(table.series), packed, cell, code, positive, counts)
+    """The table's entries, in curve order."""
+    return Entries(len(table.series), table.keys, table.counts)
 
 
 def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 16) -> list[Ints]:
@@ -288,6 +318,7 @@ def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 16) -> list[Int
 
 def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
     """`work` on every part, in their order, on all cores: numpy computes outside the interpreter's lock."""
+    _keep_freed_memory()
     workers = min(len(parts), os.cpu_count() or 1)
     if workers < 2:
         return [work(part) for part in parts]
@@ -295,28 +326,30 @@ def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
         return list(pool.map(work, parts))
 
 
+@cache
+def _keep_freed_memory() -> None:
+    """Freeing a block of nearly 32 MiB, never touched, raises glibc's limit for handing memory back (mallopt(3),
+    M_MMAP_THRESHOLD): the arrays of one part then use the memory of the last, and fresh pages cost as much as the
+    arithmetic on them. Elsewhere it does nothing.
+    """
+    np.empty((1 << 25) - (1 << 13), np.uint8)
+
+
 def entries_of(entries: Entries, rows: Ints) -> Entries:
     """Entries of the chosen series only, renumbered 0, 1, … in the order of `rows`; curve order is kept."""
-    position = np.full(entries.rows, -1)
-    position[rows] = np.arange(len(rows))
-    series = position[entries.series]
-    kept = np.flatnonzero(series >= 0)
-    if (np.diff(rows) < 0).any():
-        kept = kept[np.argsort(series[kept], kind="stable")]
-    return Entries(
-        len(rows), series[kept], entries.cell[kept], entries.code[kept], entries.positive[kept], entries.count[kept]
-    )
+    if len(rows) == entries.rows and (rows == np.arange(entries.rows)).all():
+        return entries
+    return Entries(len(rows), *_taken(entries.keys, entries.count, rows))
 
 
 def one_row(evidence: Evidence) -> EvidenceTable:
     """The table of a single prediction on a single cell; its row is that evidence."""
     events = evidence.events
-    label, code = np.array(events.labels, np.int64), np.array(events.codes, np.int64)
-    keys = (label << _LABEL) | code
-    order = np.argsort(keys)
-    counts = np.array(events.counts, np.int64)[order]
+    none, code = np.zeros(len(events.codes), np.int64), np.array(events.codes, np.uint16)
+    keys = keys_of(none, none, np.array(events.labels, bool), code)
+    keys, counts = sum_equal_keys(keys, np.array(events.counts, np.int64))
     moments = np.array(evidence.moments.values, np.int64).reshape(1, 1, -1)
-    return EvidenceTable((Series("", 0.0),), 1, keys[order], counts, evidence.moments.names, moments)
+    return EvidenceTable((Series("", 0.0),), 1, keys, counts, evidence.moments.names, moments)
 
 
 @dataclass(frozen=True)
@@ -330,9 +363,17 @@ class ClipIndex:
         """(P, C) -> (P, J): sums over the chosen cells of each clip."""
         chosen = np.flatnonzero(cells & (self.clip >= 0))
         chosen = chosen[np.argsort(self.clip[chosen], kind="stable")]
+        clip = self.clip[chosen]
+        starts = _first_of_equal(clip) if clip.size else clip
+        # Rows stay whole in memory, as an index in brackets would not leave them: bits of later sums depend on it.
+        if chosen.size and (np.diff(chosen) == 1).all():  # neighbours are copied many times faster
+            sums = values[:, chosen[0] : chosen[-1] + 1].copy()
+        else:
+            sums = np.take(values, chosen, axis=1)
+        if len(starts) < len(clip):  # else no clip has two cells
+            sums = np.add.reduceat(sums, starts, axis=1)
+        if len(starts) == self.clips:
+            return sums
         out = np.zeros((len(values), self.clips))
-        if chosen.size:
-            clip = self.clip[chosen]
-            starts = np.flatnonzero(np.r_[True, clip[1:] != clip[:-1]])
-            out[:, clip[starts]] = np.add.reduceat(values[:, chosen], starts, axis=1)
+        out[:, clip[starts]] = sums
         return out

@@ -123,7 +123,7 @@ def test_a_limit_on_the_size_of_files_ends_a_command_with_one_message(releases: 
     assert names(evidence.parent) == ["evidence.safetensors"]
 
 
-@pytest.mark.parametrize("which", ["report.html", "junit.xml", "summary.md", "verdict.json"])
+@pytest.mark.parametrize("which", ["report.html", "signoff.html", "gate.sarif", "verdict.json"])
 def test_a_disk_that_fills_up_between_the_reports_leaves_no_verdict(
     releases: Path, without_contract_worker: None, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:

@@ -62,7 +62,8 @@ def decided(ended: Ended, code: int) -> None:
     """A decision, with all of its reports and no temporary file."""
     assert ended.code == code, ended.err
     assert "Traceback" not in ended.err
-    reports = ["out/junit.xml", "out/report.html", "out/summary.md", "out/verdict.json"]
+    names = ("flips.parquet", "gate.sarif", "junit.xml", "report.html", "signoff.html", "summary.md", "verdict.json")
+    reports = [f"out/{name}" for name in names]
     assert [name for name in ended.made if "/thresholds/" not in name] == reports
     assert ended.changed == ()
 

@@ -173,6 +173,7 @@ def test_a_measured_value_flips_when_its_error_changes_by_more_than_is_tolerated
     limit = np.median(old) if tolerance is None else tolerance
     assert (moved.negative, moved.positive) == ((new - old > limit).sum(), (old - new > limit).sum())
     assert {r["kind"] for r in rows} == {"worse", "better"}
+    assert len(rows) == moved.negative + moved.positive
     for row in rows:
         k = world.ids.index(row["frame"]) - VALIDATION.start
         assert abs(row["error_incumbent"]) == pytest.approx(old[k])
@@ -226,7 +227,80 @@ def test_a_frame_that_nobody_labelled_has_no_events_and_does_no_harm(tmp_path: P
     assert [m.pictures for m in moved] == [(), ()]
 
 
+def test_each_prediction_is_looked_at_in_its_own_clips(releases: Path) -> None:
+    def within(prediction: str, *clips: int) -> Chosen:
+        return replace(everywhere(prediction), clips=clips)
+
+    chosen = [within("cam.edge", 13, 20), within("cam.sign[stop]", *range(20, 36)), within("cam.range", 14)]
+    moved, rows = moved_of(releases, chosen)
+    assert [m.frames for m in moved] == [8, 64, 4]
+    for wanted, found in zip(chosen, moved, strict=True):
+        names = {f"clip-{k:03d}" for k in wanted.clips}
+        assert {r["clip"] for r in rows if r["prediction"] == wanted.prediction} <= names
+        alone, only = moved_of(releases, [wanted])
+        assert replace(alone[0], pictures=()) == replace(found, pictures=())
+        assert only == [r for r in rows if r["prediction"] == wanted.prediction]
+
+
+def test_a_channel_that_is_no_number_leaves_the_others_as_they_were_counted(releases: Path, world: World) -> None:
+    outputs = predict(world, seed=2)
+    broken = outputs["sign"].copy()
+    broken[:, 1] = np.nan
+    write_bundle(releases / "nan", world, outputs | {"sign": broken})
+    # A program may answer NaN of one channel while another one regresses: the good channel is still shown.
+    assert (
+        moved_of(releases, [everywhere("cam.sign[stop]")], new="nan")[1]
+        == (moved_of(releases, [everywhere("cam.sign[stop]")])[1])
+    )
+    assert moved_of(releases, [everywhere("cam.sign[yield]")], new="nan")[0][0].frames == 96
+
+
 # Boxes
+
+
+BOXES = """
+[[heads]]
+head = "cam.det"
+task = "detection"
+outputs = { box = "cam.box", score = "cam.score" }
+channels = ["car", "van"]
+decoder = { kind = "boxes", floor = 0.1 }
+truth = { table = "boxes.csv", class = "class", box = ["x0", "y0", "x1", "y1"] }
+"""
+
+
+def test_boxes_are_followed_through_both_releases(tmp_path: Path) -> None:
+    world = make_world()
+    write_suite(tmp_path / "suite", world, text=SUITE + BOXES, freeze=False)
+    # Every frame has a car at the origin and a van far away; frame by frame the same boxes are answered.
+    lines = [f"{name},car,0,0,10,10\n{name},van,50,50,60,60" for name in world.ids]
+    (tmp_path / "suite" / "boxes.csv").write_text("frame_id,class,x0,y0,x1,y1\n" + "\n".join(lines) + "\n")
+    refreeze(tmp_path / "suite")
+    count = len(world.ids)
+
+    def release(name: str, *rows: tuple[tuple[float, ...], float, float]) -> None:
+        box = np.tile(np.array([r[0] for r in rows], float), (count, 1, 1))
+        score = np.tile(np.array([r[1:] for r in rows], float), (count, 1, 1))
+        write_bundle(tmp_path / name, world, {"box": box, "score": score})
+
+    release("old", ((0, 0, 10, 9), 3.0, -9.0), ((50, 50, 60, 60), -9.0, 3.0), ((20, 20, 30, 30), 0.5, -9.0))
+    # The car is found 4 pixels off (IoU 0.43), and there is a double of the van.
+    release("new", ((4, 0, 14, 10), 3.0, -9.0), ((50, 50, 60, 60), -9.0, 3.0), ((50, 50, 60, 59), -9.0, 2.0))
+    chosen = [replace(everywhere(f"cam.det[{c}]", 1.0, 1.0), clips=(12, 15)) for c in ("car", "van")]
+    (car, van), rows = moved_of(tmp_path, chosen)
+    assert (car.frames, car.negative, car.positive) == (8, 16, 0)
+    assert car.kinds == (("missed", 0, 0), ("false", 0, 0), ("localisation", 0, 8), ("duplicate", 0, 0))
+    assert (van.frames, van.negative, van.positive) == (8, 8, 0)
+    assert van.kinds == (("missed", 0, 0), ("false", 0, 0), ("localisation", 0, 0), ("duplicate", 0, 8))
+    assert {(r["kind"], r["event"]) for r in rows if r["prediction"] == "cam.det[car]"} == {
+        ("missed", "0.0,0.0,10.0,10.0"),
+        ("false-alarm", "4.0,0.0,14.0,10.0"),
+    }
+    assert len(car.pictures) == 4
+    assert [b[4] for b in car.pictures[0].incumbent.boxes] == ["truth", "hit"]
+    assert [b[4] for b in car.pictures[0].candidate.boxes] == ["missed", "false"]
+    assert car.pictures[0].told == "1 box missed that the incumbent found, 1 new false alarm"
+    assert (car.pictures[0].width, car.pictures[0].height) == (14, 10)
 
 
 def scene(hits: Sequence[tuple[float, bool]], alarms: Sequence[tuple[tuple[float, ...], float, bool]]) -> Events:
@@ -501,8 +575,8 @@ def test_the_picture_is_the_nearest_one_upstream(tmp_path: Path) -> None:
     trunk, other = network("trunk", x="rear"), network("other", x="front")
     assert camera(bundle(trunk, network("top", f="trunk.out", p="lidar")), suite, head) == "rear"
     assert camera(bundle(trunk, network("top", f="trunk.out", x="front")), suite, head) == "front"
-    deep = bundle(trunk, other, network("mid", f="trunk.out"), network("top", m="mid.out", o="other.out"))
-    assert camera(deep, suite, head) == "front"
+    deep = bundle(trunk, other, network("mid", f="trunk.out"), network("top", a="other.out", m="mid.out"))
+    assert camera(deep, suite, head) == "front"  # other is one step away, trunk two
     assert camera(bundle(network("top", p="lidar")), suite, head) is None
     recorded = Network("top", None, (Path("top.parquet"),), (), (), "")
     assert camera(bundle(recorded), suite, head) == "front"

@@ -17,7 +17,7 @@ from gate.calibrate.reliability import Reliability, reliability
 from gate.errors import EvidenceError
 from gate.heads import Series
 from gate.lattice import MISSED, encode
-from gate.table import ClipIndex, Entries, EvidenceTable, by_score, histogram, merge
+from gate.table import ClipIndex, Entries, EvidenceTable, by_score, histogram, keys_of, merge, sum_equal_keys
 from tests.oracles import reliability as oracle
 from tests.oracles.reliability import Event
 
@@ -104,7 +104,7 @@ def test_the_error_by_clips_of_one_event_each_is_the_debiased_one_of_kumar() -> 
     rng = np.random.default_rng(4)
     labels = rng.random(400) < 0.4
     code = np.full(400, int(encode(0.5)))
-    entries = Entries(1, np.zeros(400, np.int64), np.arange(400), code, labels, np.ones(400, np.int64))
+    entries = entries_from(np.zeros(400, np.int64), np.arange(400), code, labels, np.ones(400, np.int64))
     found = reliability(entries, ClipIndex(np.arange(400), 400))
     p, y = 1 / (1 + np.exp(-0.5)), labels.mean()
     assert found.rms[0] ** 2 == pytest.approx((y - p) ** 2 - y * (1 - y) / 399, rel=1e-9)
@@ -216,7 +216,7 @@ def test_a_bin_within_one_clip_is_left_out_and_the_others_still_speak() -> None:
 
 def test_no_series_and_no_clips_are_empty_and_not_an_accident() -> None:
     none = np.zeros(0, np.int64)
-    assert reliability(Entries(0, none, none, none, none.astype(bool), none), INDEX).bin_se.shape == (0, 15)
+    assert reliability(Entries(0, none, none), INDEX).bin_se.shape == (0, 15)
     nowhere = reliability(by_score(table_of([(0.0, True, 0)])), ClipIndex(np.full(11, -1), 0))
     assert (nowhere.events[0], nowhere.clips[0]) == (0, 0)
     assert np.isnan(nowhere.ratio[0])
@@ -224,9 +224,15 @@ def test_no_series_and_no_clips_are_empty_and_not_an_accident() -> None:
 
 def test_more_events_than_cuts_have_room_for_are_refused() -> None:
     zero = np.zeros(1, np.int64)
-    entries = Entries(1, zero, zero, np.array([int(encode(0.0))]), np.zeros(1, bool), np.array([2**40]))
+    entries = entries_from(zero, zero, np.array([int(encode(0.0))]), np.zeros(1, bool), np.array([2**40]))
     with pytest.raises(EvidenceError, match="too many"):
         reliability(entries, INDEX)
+
+
+def entries_from(series: Array, cell: Array, code: Array, positive: Array, count: Array) -> Entries:
+    """Entries of flat columns in any order."""
+    keys = keys_of(series, cell, positive, code.astype(np.uint16))
+    return Entries(int(series.max()) + 1, *sum_equal_keys(keys, count))
 
 
 def calibrated(
@@ -244,12 +250,10 @@ def calibrated(
     logit = (middle + 1.5 * rng.standard_normal((heads, n))).astype(np.float16).astype(float)
     common, own = rng.standard_normal((heads, clips))[:, clip], rng.standard_normal((heads, n))
     positive = special.ndtri(special.expit(logit)) + np.sqrt(icc) * common + np.sqrt(1 - icc) * own > 0
-    code = encode(temperature * logit).astype(np.int64)
-    order = np.argsort(-code, axis=1, kind="stable")
-    code, positive = np.take_along_axis(code, order, 1), np.take_along_axis(positive, order, 1)
+    code = encode(temperature * logit)
     series = np.repeat(np.arange(heads), n)
-    entries = Entries(heads, series, clip[order].ravel(), code.ravel(), positive.ravel(), np.ones(heads * n, np.int64))
-    return entries, ClipIndex(np.arange(clips), clips)
+    events = series, np.tile(clip, heads), code.ravel(), positive.ravel(), np.ones(heads * n, np.int64)
+    return entries_from(*events), ClipIndex(np.arange(clips), clips)
 
 
 def test_a_calibrated_head_reads_no_error_although_its_clips_are_wrong_together() -> None:
@@ -269,14 +273,9 @@ def test_a_calibrated_head_reads_no_error_although_its_clips_are_wrong_together(
 def test_the_clip_robust_error_forgives_clips_where_errors_by_event_do_not() -> None:
     """The same events with a clip each: a debiasing by event leaves the clips' common error in (method B7)."""
     entries, index = calibrated(np.random.default_rng(8), heads=40, prevalence=0.13, icc=0.4)
-    alone = Entries(
-        entries.rows,
-        entries.series,
-        np.arange(len(entries.cell)) % 20_000,
-        entries.code,
-        entries.positive,
-        entries.count,
-    )
+    series, code, positive = (np.repeat(v, entries.count) for v in (entries.series, entries.code, entries.positive))
+    one = np.ones(len(series), np.int64)
+    alone = entries_from(series, np.arange(len(series)) % 20_000, code, positive, one)
     by_event = reliability(alone, ClipIndex(np.arange(20_000), 20_000))
     assert by_event.rms.mean() > 0.005 > 0.002 > reliability(entries, index).rms.mean()
 

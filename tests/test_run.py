@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import gate.run.local as local
+import gate.run.reducing as reducing
 from gate.bundle import read_bundle
 from gate.errors import BundleError
+from gate.lattice import decode
 from gate.run import Run, contract_table, run
 from gate.suite import read_suite
-from gate.table import EvidenceTable
+from gate.table import EvidenceTable, by_score
 from tests.support.tiny import SUITE, World, make_world, predict, refreeze, write_bundle, write_suite
 
 Array = NDArray[Any]
@@ -173,21 +175,59 @@ def test_only_a_bounded_number_of_tables_waits_to_be_added(
     waiting: list[int] = []
     monkeypatch.setattr(local, "BATCH", 1)
     monkeypatch.setattr(local, "VALUES", 1)
-    monkeypatch.setattr(local, "PENDING", 4)
-    merge, add = local.merge, local._Reducer.add
+    monkeypatch.setattr(reducing, "PENDING", 4)
+    merge, keep = reducing.merge, reducing.Reducer.keep
 
     def counted(self: Any, *given: Any) -> None:
-        add(self, *given)
+        keep(self, *given)
         waiting.append(len(self.pending))
 
     merged: list[int] = []
-    monkeypatch.setattr(local._Reducer, "add", counted)
-    monkeypatch.setattr(local, "merge", lambda tables: merged.append(len(tables)) or merge(tables))
+    monkeypatch.setattr(reducing.Reducer, "keep", counted)
+    monkeypatch.setattr(reducing, "merge", lambda tables: merged.append(len(tables)) or merge(tables))
     again = ran(recorded(tmp_path, world, answers(world)), suite_folder)
     assert len(waiting) == len(ALONE) * len(world.ids)
     assert max(waiting) < 4
     assert max(merged) == 4
     assert again.evidence == good.evidence
+
+
+MANY = """
+[[heads]]
+head = "cam.n{k}"
+task = "binary"
+score = "sigmoid"
+truth = {{ columns = "has_{of}" }}
+"""
+
+
+@pytest.mark.parametrize("together", [1, 3, 16])
+def test_heads_reduced_together_answer_as_each_alone_and_a_broken_one_spoils_no_neighbour(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    text = WHOLE[: WHOLE.index("[[heads]]")]
+    text += "".join(MANY.format(k=k, of="stop" if k % 2 else "yield") for k in range(7))
+    suite = write_suite(tmp_path / "exam", world, text=text, freeze=False)
+    refreeze(suite)
+    rng = np.random.default_rng(3)
+    outputs = {f"n{k}": rng.normal(size=len(world.ids)).astype(np.float32) for k in range(7)}
+    outputs["n2"][4] = np.nan
+    outputs["n3"] = rng.normal(size=(len(world.ids), 2)).astype(np.float32)  # of a wrong shape
+    monkeypatch.setattr(reducing, "TOGETHER", together)
+    found = ran(recorded(tmp_path / "all", world, outputs), suite)
+    assert sorted(found.faults()) == ["cam.n2", "cam.n3"]
+    assert "NaN or infinity in 1 of 45 frames" in found.faults()["cam.n2"]
+    assert "shape" in found.faults()["cam.n3"]
+    logits, truth = outputs["n5"].astype(np.float16), world.signs[:, 0] == 1
+    table = found.evidence["cam.n5"]
+    told = sorted(
+        (float(x), bool(y), n)
+        for x, y, n in zip(decode(by_score(table).code), by_score(table).positive, by_score(table).count, strict=True)
+    )
+    assert told == sorted((float(x), bool(y), 1) for x, y in zip(logits, truth, strict=True))
+    for k in (0, 1, 4, 5, 6):
+        alone = run(read_bundle(tmp_path / "all"), read_suite(suite), [f"cam.n{k}"])
+        assert alone.evidence[f"cam.n{k}"] == found.evidence[f"cam.n{k}"]
 
 
 def test_only_a_few_batches_are_decoded_ahead(
@@ -477,13 +517,14 @@ def test_a_network_that_no_judged_head_needs_is_not_run(
     suite, bundle, _ = dag
     loaded: list[str] = []
     load = local.load_program
+    local._loaded.cache_clear()  # a program that ran in this process would not be loaded again
     monkeypatch.setattr(
         local, "load_program", lambda network, shapes: loaded.append(network.name) or load(network, shapes)
     )
     run(read_bundle(bundle), read_suite(suite), ["trunk.sum"])
     assert loaded == ["trunk"]
     run(read_bundle(bundle), read_suite(suite), ["top.pair"])
-    assert loaded == ["trunk", "trunk", "top"]
+    assert loaded == ["trunk", "top"]  # the trunk is loaded still
 
 
 def test_a_manifest_that_names_other_outputs_is_refused(

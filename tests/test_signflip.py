@@ -99,7 +99,7 @@ def test_the_statistic_is_the_studentised_sum(seed: int, clips: int) -> None:
     test = prove_loss(d, weight, np.full(5, 0.005), np.ones(5, bool), sign_vectors(clips, 99, 0), 0.05)
     shifted = d + 0.005 * weight
     expected = shifted.sum(axis=1) / np.sqrt((shifted**2).sum(axis=1))
-    assert test.statistic == pytest.approx(expected, abs=1e-6 if clips == 10 else 1e-4)
+    assert test.statistic == pytest.approx(expected, abs=1e-9)
 
 
 def test_random_sign_vectors_count_what_was_observed_as_one_of_them() -> None:

@@ -17,7 +17,7 @@ from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
 from gate.heads import Series
 from gate.lattice import MISSED, encode
-from gate.table import Entries, EvidenceTable, blocks, by_score, each, empty, entries_of, histogram, merge, stack
+from gate.table import Entries, EvidenceTable, apart, blocks, by_score, each, empty, entries_of, histogram, merge, stack
 
 laws = settings(deadline=None, max_examples=100, database=None)
 ROWS, CELLS = 3, 4
@@ -156,8 +156,6 @@ def test_a_sum_beyond_64_bits_is_refused_and_never_wraps_around() -> None:
 def test_real_sums_are_read_in_the_unit_of_the_head_and_counts_as_they_are() -> None:
     table = table_of([], [(0, 3), (1, 5 * STEPS // 2)])
     assert (table.sums("events")[0, 0], table.sums("sum_error")[0, 0]) == (3.0, 2.5)
-    assert table.has("events")
-    assert not table.has("frames")
 
 
 @laws
@@ -187,7 +185,7 @@ def test_a_histogram_counts_each_event_whatever_the_width_of_its_keys(drawn: lis
     # Rows and cells far apart need 64-bit keys, near ones do with 32.
     columns = np.array([(s * scale**2 + row, c * scale, y, k) for s, c, y, k in drawn], np.int64).reshape(-1, 4).T
     keys, counts = histogram(columns[0], columns[1], columns[2].astype(bool), columns[3].astype(np.uint16))
-    said = Counter((s << 39) | (c << 17) | (y << 16) | k for s, c, y, k in columns.T.tolist())
+    said = Counter((s << 39) | (0xFFFF - k << 23) | (c << 1) | y for s, c, y, k in columns.T.tolist())
     assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == said
     assert keys.tolist() == sorted(said)
 
@@ -208,22 +206,27 @@ def test_entries_in_curve_order_are_the_same_however_they_are_sorted(drawn: list
 
 def unpacked(key: int) -> tuple[int, int, int, int]:
     """(series, cell, label, code) of a key."""
-    return key >> 39, (key >> 17) & ((1 << 22) - 1), (key >> 16) & 1, key & 0xFFFF
+    return key >> 39, (key >> 1) & ((1 << 22) - 1), key & 1, 0xFFFF - ((key >> 23) & 0xFFFF)
 
 
 def columns_of(entries: Entries) -> tuple[NDArray[Any], ...]:
     return entries.series, entries.cell, entries.positive, entries.code, entries.count
 
 
-def test_few_long_runs_are_merged_into_the_order_that_sorting_gives() -> None:
-    rng = np.random.default_rng(4)
-    codes = rng.integers(1023, 64513, 4000).astype(np.uint16)
-    keys, counts = histogram(np.repeat([0, 1], 2000), np.zeros(4000, int), rng.random(4000) < 0.3, codes)
-    table = EvidenceTable((Series("a", 0.0), Series("b", 0.0)), 1, keys, counts, (), np.zeros((2, 1, 0), np.int64))
-    assert len(keys) > 128 * 2
-    spread_out = replace(table, cells=1000, moments=np.zeros((2, 1000, 0), np.int64))  # too many runs to merge
-    for one, other in zip(columns_of(by_score(table)), columns_of(by_score(spread_out)), strict=True):
-        assert np.array_equal(one, other)
+@laws
+@given(tables, st.builds(table_of, events, sums, head=st.just("cam.b")))
+def test_what_was_stacked_is_taken_apart_again(a: EvidenceTable, b: EvidenceTable) -> None:
+    assert apart(stack([a, b]), [a.series, b.series]) == [a, b]
+
+
+@laws
+@given(tables, st.lists(st.booleans(), min_size=CELLS, max_size=CELLS))
+def test_entries_of_chosen_cells_are_those_of_the_cells(table: EvidenceTable, chosen: list[bool]) -> None:
+    found = by_score(table).of_cells(np.array(chosen))
+    kept = [k for k, key in enumerate(table.keys.tolist()) if chosen[unpacked(key)[1]]]
+    assert found.keys.tolist() == table.keys[kept].tolist()
+    assert found.count.tolist() == table.counts[kept].tolist()
+    assert found.starts.tolist() == [sum(unpacked(int(k))[0] < row for k in found.keys) for row in range(ROWS + 1)]
 
 
 @laws

@@ -1,6 +1,24 @@
-"""The examined: bundles of networks or predictions, and what they may contain."""
+"""The examined: bundles of networks or predictions, what they may contain, and what of them a change can reach."""
 
 from gate.bundle.bundle import LOCK, MANIFEST, Bundle, Network, lock_bundle, read_bundle
+from gate.bundle.graph import Graph
+from gate.bundle.impact import Cause, Impact, digests_of, impact_of, program_graph
 from gate.bundle.scan import scanned
+from gate.bundle.walk import Node
 
-__all__ = ["LOCK", "MANIFEST", "Bundle", "Network", "lock_bundle", "read_bundle", "scanned"]
+__all__ = [
+    "LOCK",
+    "MANIFEST",
+    "Bundle",
+    "Cause",
+    "Graph",
+    "Impact",
+    "Network",
+    "Node",
+    "digests_of",
+    "impact_of",
+    "lock_bundle",
+    "program_graph",
+    "read_bundle",
+    "scanned",
+]

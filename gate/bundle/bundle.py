@@ -41,7 +41,8 @@ class Network:
 
     inputs: (program input, source) pairs, where a source is a suite input or another network's head.
     heads: names of its outputs, in order; of a prediction network, all columns are heads and this is empty.
-    digest: names everything that its outputs depend on: program, wiring and all upstream networks.
+    digest: names everything that its outputs depend on: program, wiring and all upstream networks. content: digest of
+    its own files alone.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Network:
     inputs: tuple[tuple[str, str], ...]
     heads: tuple[str, ...]
     digest: str
+    content: str = ""
 
     def upstream(self) -> tuple[str, ...]:
         """Networks whose heads it reads."""
@@ -204,5 +206,6 @@ def _ordered(
             tuple(sorted(network.inputs.items())),
             network.heads,
             digest_of("\n".join(parts).encode()),
+            digest_of("\n".join(parts[: len(files[name])]).encode()),
         )
     return tuple(made[name] for name in order)

@@ -19,7 +19,7 @@ B5). A constraint `at c` is proven instead (`gate.calibrate.guaranteed`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,10 @@ class Goals:
         numbers = [(g.beta, g.fn, g.fp, g.level, g.confidence or np.nan) for g in goals]
         return cls(recall, precision, cost, *np.array(numbers, dtype=np.float64).reshape(-1, 5).T)
 
+    def take(self, rows: Ints) -> Goals:
+        """Those of the chosen predictions."""
+        return Goals(*(getattr(self, f.name)[rows] for f in fields(self)))
+
     @property
     def constrained(self) -> Mask:
         return self.recall | self.precision
@@ -87,11 +91,14 @@ def near_best(curve: Curves, goals: Goals) -> Range:
 
 
 def _f_of_bins(curve: Curves, beta: Floats) -> Floats:
-    """F-beta (`gate.measures.f_beta`) at each bin, (B,); a bin holds an event, so nothing is divided by 0."""
-    same = len(beta) > 0 and (beta == beta[0]).all()
-    b = np.square(beta[0] if same else curve.spread(beta))
-    gained = (1 + b) * curve.tp
-    return gained / (gained + b * (curve.spread(curve.total) - curve.tp) + curve.fp)
+    """F-beta (`gate.measures.f_beta`) at each bin, (B,), (1 + b²) tp / (tp + fp + b² positives); a bin holds an event,
+    so nothing is divided by 0.
+    """
+    b = beta * beta
+    gain = 1 + (b[0] if len(b) and (b == b[0]).all() else curve.spread(b))
+    below = curve.spread(b * curve.total)
+    below += curve.accepted
+    return np.divide(gain * curve.tp, below, out=below)
 
 
 def _greatest(value: Floats, curve: Curves) -> Floats:
@@ -109,7 +116,7 @@ def _hull_midpoint(bins: Ints, curve: Curves) -> Range:
     some = edges[1:] > edges[:-1]
     chosen, low, high = (np.full(len(some), -1) for _ in range(3))
     if some.any():
-        codes, begins, sizes = curve.code[bins], edges[:-1][some], np.diff(edges)[some]
+        codes, begins, sizes = curve.codes_of(bins), edges[:-1][some], np.diff(edges)[some]
         logit = logits_of(codes)
         low[some], high[some] = codes[edges[1:][some] - 1], codes[begins]
         distance = np.abs(logit - np.repeat((logits_of(low[some]) + logits_of(high[some])) / 2, sizes))
@@ -143,7 +150,7 @@ class Feasible:
 
 def best_feasible(curve: Curves, goals: Goals, shipped: Floats) -> Feasible:
     """Of the thresholds that meet their constraint by point estimate: the best, and those within `NEAR` of it."""
-    series, accepted = curve.series, curve.tp + curve.fp
+    series, accepted = curve.series, curve.accepted
     scored = np.zeros(len(curve.total), np.int64)
     scored[series] = accepted  # the last written is all
     least = np.where(goals.recall, np.minimum(FEWEST, np.minimum(curve.total, scored)), 0)
@@ -182,4 +189,6 @@ def codes_of(threshold: Floats) -> Ints:
 
 def logits_of(codes: Ints) -> Floats:
     """Thresholds of codes, finite; NaN for -1."""
-    return np.where(codes < 0, np.nan, np.clip(decode(np.maximum(codes, LOWEST)), -LARGEST_LOGIT, LARGEST_LOGIT))
+    logits = np.minimum(np.maximum(decode(np.maximum(codes, LOWEST)), -LARGEST_LOGIT), LARGEST_LOGIT)
+    logits[codes < 0] = np.nan
+    return logits

@@ -138,7 +138,7 @@ def _walk(
     proven = passed & (failures == leading) & (leading <= LEADING_FAILURES)
     # All thresholds of the walk are proven at once, so the best of them may be chosen after the fact.
     tp, codes = curve.tp[tried], curve.code[tried]
-    worth = np.where(proven, tp if precision else tp / (tp + curve.fp[tried]), -1.0)
+    worth = np.where(proven, tp if precision else tp / curve.accepted[tried], -1.0)
     best = np.take_along_axis(codes, worth.argmax(axis=1)[:, None], axis=1)[:, 0]
     found = proven.any(axis=1)
     low, high = np.where(proven, codes, _ABOVE).min(axis=1), np.where(proven, codes, -1).max(axis=1)
@@ -148,12 +148,11 @@ def _walk(
 def _sequence(curve: Curves, precision: bool, times: float) -> tuple[Ints, NDArray[np.bool_]]:
     """(bins that are tried, safest first; whether each is there and another than the one before), (n, K)."""
     starts, ends = curve.starts[:-1, None], curve.starts[1:, None]
-    accepted = curve.tp + curve.fp
     scored = np.diff(np.r_[0, np.cumsum(curve.positives + curve.negatives)][curve.starts])[:, None]
     before = np.cumsum(scored)[:, None] - scored
     steps = max(1, int(np.log(max(times * scored.max() / FEWEST, 1.0)) / np.log(GROWTH)) + 2)
     count = np.ceil(np.ceil(FEWEST * GROWTH ** np.arange(steps)) / times).astype(np.int64)
-    running = accepted + before[curve.series, 0]
+    running = curve.accepted + before[curve.series, 0]
     if precision:
         tried = np.searchsorted(running, before + count, "left")
     else:
@@ -171,17 +170,17 @@ def _samples(curve: Curves, index: ClipIndex, tried: Ints, precision: bool, time
     passed = np.cumsum(above)[:-1] - steps * curve.series
     first = passed if precision else steps - passed
     scored = curve.bin >= 0
-    kept, bins = curve.kept[scored], curve.bin[scored]
-    place = (entries.series[kept] * (steps + 1) + first[bins]) * index.clips + index.clip[entries.cell[kept]]
+    bins, count, positive = curve.bin[scored], entries.count[scored], entries.positive[scored]
+    place = (entries.series[scored] * (steps + 1) + first[bins]) * index.clips + index.clip[entries.cell[scored]]
     shape = (rows, steps + 1, index.clips)
 
     def by_step(count: Ints) -> Ints:
         here = np.bincount(place, count, rows * (steps + 1) * index.clips).astype(np.int64).reshape(shape)
         return np.cumsum(here, axis=1)
 
-    found = by_step(entries.count[kept] * entries.positive[kept])
+    found = by_step(count * positive)
     if precision:
-        return sample_of(found[:, :-1], by_step(entries.count[kept])[:, :-1], times)
+        return sample_of(found[:, :-1], by_step(count)[:, :-1], times)
     clip = index.clip[entries.cell]
     positives = _by_clip(entries, clip, entries.positive & (clip >= 0), index.clips)
     events = np.broadcast_to(positives[:, None], found[:, :-1].shape)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gate.curves import Curves
 from gate.errors import ConfigError, shown
 from gate.lattice import HIGHEST, LARGEST_LOGIT, LOWEST, decode, encode, log_odds
-from gate.table import _SERIES, EvidenceTable, Floats, Ints
+from gate.table import _CODE, _SERIES, EvidenceTable, Floats, Ints, sum_equal_keys
 
 Kind = Literal["identity", "logistic", "isotonic"]
 #: Fewer scored positives than these fit no map, and no steps (method A13).
@@ -34,7 +34,6 @@ SMALLEST_SLOPE = 0.01
 _TOLERANCE, _EVALUATIONS = 1e-8, 40
 #: Bins that one pass fits; about memory only.
 _BINS = 2**14
-_CODE = 0xFFFF  # the bits of a table's key that are its code
 
 
 @dataclass(frozen=True)
@@ -257,11 +256,10 @@ def apply_maps(table: EvidenceTable, rows: Sequence[int], maps: Sequence[Calibra
     ends = np.searchsorted(keys, np.stack([at, at + 1]) << _SERIES)
     for begin, end, calibration in zip(*ends.tolist(), maps, strict=True):
         part = keys[begin:end]
-        part[:] = (part & ~_CODE) | map_codes(calibration)[part & _CODE]
-    # A map never falls, so keys still ascend within their series, cell and label.
-    first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]][: keys.size])
-    counts = np.add.reduceat(table.counts, first) if keys.size else table.counts
-    return replace(table, keys=keys[first], counts=counts)
+        mapped = map_codes(calibration)[~(part >> _CODE) & 0xFFFF].astype(np.int64)
+        part[:] = (part & ~(0xFFFF << _CODE)) | ((0xFFFF - mapped) << _CODE)
+    keys, counts = sum_equal_keys(keys, table.counts)
+    return replace(table, keys=keys, counts=counts)
 
 
 def as_pairs(calibration: CalibrationMap) -> list[tuple[str, object]]:

@@ -7,7 +7,7 @@ How a threshold is chosen by point estimate is told in `gate.calibrate.choice`, 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -76,6 +76,61 @@ class OperatingPoint:
         return chosen and objective_of(self.objective).met(self.precision, self.recall, self.bound)
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What n objectives came to, (n,) each; NaN or -1 for none: see `OperatingPoint`. closest: code of `attained`."""
+
+    status: NDArray[np.str_]
+    threshold: Floats
+    low: Floats
+    high: Floats
+    attained: Floats
+    closest: Ints
+    needed: Ints
+
+
+@dataclass(frozen=True)
+class Settled(_Choice):
+    """The same, with what is told of it. tp, fp: events accepted at the threshold, on the calibration clips."""
+
+    tp: Floats
+    fp: Floats
+    positives: Ints
+    bound: Floats
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for n predictions, as arrays. shipped: (n,) thresholds of the incumbent, for hysteresis, NaN for
+    none. fixed: predictions that take it whatever it is worth here. firm: predictions that get no threshold where their
+    constraint is unattainable; the others fall back to `max f1`.
+    """
+
+    goals: Goals
+    shipped: Floats
+    fixed: Mask
+    firm: Mask
+
+    @classmethod
+    def of(
+        cls,
+        predictions: Sequence[str],
+        objectives: Sequence[str],
+        incumbent: Mapping[str, float] | None = None,
+        keep: Collection[str] = (),
+        strict: Collection[str] = (),
+    ) -> Asked:
+        """incumbent: prediction -> threshold that ships now. keep: the fixed ones; strict: the firm ones."""
+        shipping, named = incumbent or {}, (frozenset(keep), frozenset(strict))
+        fixed, firm = (np.array([p in names for p in predictions], dtype=bool) for names in named)
+        shipped = np.array([shipping.get(p, np.nan) for p in predictions], dtype=np.float64)
+        return cls(Goals.of([objective_of(o) for o in objectives]), shipped, fixed, firm)
+
+    def take(self, rows: Ints) -> Asked:
+        """What is asked for the chosen predictions."""
+        return Asked(self.goals.take(rows), self.shipped[rows], self.fixed[rows], self.firm[rows])
+
+
 def calibrate(
     curve: Curves,
     index: ClipIndex,
@@ -86,23 +141,22 @@ def calibrate(
     keep: Collection[str] = (),
     strict: Collection[str] = (),
 ) -> tuple[OperatingPoint, ...]:
-    """One operating point for each of n predictions.
+    """One operating point for each of n predictions; see `settle` for the curve and `Asked` for the rest."""
+    asked = Asked.of(predictions, objectives, incumbent, keep, strict)
+    return as_points(predictions, objectives, [settle(curve, index, asked)])
 
-    curve: one series a prediction, over the calibration clips. index: those clips. incumbent: prediction -> threshold
-    that ships now, for hysteresis. keep: predictions that take it whatever it is worth here. strict: predictions that
-    get no threshold where their constraint is unattainable; the others fall back to `max f1`.
 
-    A constraint `at c` has no hysteresis but `keep`: its proof holds for thresholds tried in an order that ignores
+def settle(curve: Curves, index: ClipIndex, asked: Asked) -> Settled:
+    """What the objectives of n predictions come to.
+
+    curve: one series a prediction, over the calibration clips. index: those clips.
+
+    A constraint `at c` has no hysteresis but `fixed`: its proof holds for thresholds tried in an order that ignores
     labels, and the incumbent's, chosen with labels of these very clips, is none of them.
     """
-    goals = Goals.of([objective_of(o) for o in objectives])
-    shipping = incumbent or {}
-    shipped = np.array([shipping.get(p, np.nan) for p in predictions], dtype=np.float64)
-    named = frozenset(keep), frozenset(strict)
-    fixed, firm = (np.array([p in names for p in predictions], dtype=bool) for names in named)
-    best = _settled(near_best(curve, goals), curve, index, goals, shipped, firm)
-
-    kept = fixed & ~np.isnan(shipped)
+    goals, shipped = asked.goals, asked.shipped
+    best = _chosen(near_best(curve, goals), curve, index, goals, shipped, asked.firm)
+    kept = asked.fixed & ~np.isnan(shipped)
     nothing = (curve.total == 0) | (np.diff(curve.starts) == 0)
     status = np.where(kept, "kept", best.status)
     status = np.where(nothing, np.where(curve.total == 0, "no_positives", "no_scores"), status)
@@ -114,20 +168,33 @@ def calibrate(
     if proofs.size:
         read = np.where(status == "unattainable", best.closest, codes)
         bound[proofs] = bounds_at(curve.entries, index, goals.recall, read, goals.confidence)[proofs]
-    missed = (status == "unattainable") | (status == "degraded")
+    return Settled(
+        status, threshold, best.low, best.high, best.attained, best.closest, best.needed, tp, fp, curve.total, bound
+    )
+
+
+def as_points(
+    predictions: Sequence[str], objectives: Sequence[str], parts: Sequence[Settled]
+) -> tuple[OperatingPoint, ...]:
+    """Operating points of n predictions; parts: what their objectives came to, in their order."""
+    if not parts:
+        return ()
+    s = Settled(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Settled)))
+    missed = (s.status == "unattainable") | (s.status == "degraded")
+    needed = (s.status == "unproven") & (s.needed >= 0)
     columns: list[Sequence[object]] = [
-        _numbers(threshold),
-        _numbers(divide(tp, tp + fp)),
-        _numbers(divide(tp, curve.total.astype(float))),
-        curve.total.tolist(),
-        _numbers(best.low),
-        _numbers(best.high),
-        _numbers(bound),
-        _numbers(np.where(missed, best.attained, np.nan)),
-        [int(k) if s == "unproven" and k >= 0 else None for k, s in zip(best.needed.tolist(), status, strict=True)],
+        _numbers(s.threshold),
+        _numbers(divide(s.tp, s.tp + s.fp)),
+        _numbers(divide(s.tp, s.positives.astype(float))),
+        s.positives.tolist(),
+        _numbers(s.low),
+        _numbers(s.high),
+        _numbers(s.bound),
+        _numbers(np.where(missed, s.attained, np.nan)),
+        [k if told else None for k, told in zip(s.needed.tolist(), needed.tolist(), strict=True)],
     ]
-    said = zip(predictions, objectives, status.tolist(), *columns, strict=True)
-    return tuple(OperatingPoint(*fields) for fields in said)  # type: ignore[arg-type]
+    said = zip(predictions, objectives, s.status.tolist(), *columns, strict=True)
+    return tuple(OperatingPoint(*row) for row in said)  # type: ignore[arg-type]
 
 
 def threshold_codes(thresholds: Sequence[float | None]) -> Ints:
@@ -139,26 +206,13 @@ def _numbers(values: Floats) -> list[float | None]:
     return [None if v != v else v for v in values.tolist()]
 
 
-@dataclass(frozen=True)
-class _Settled:
-    """What n objectives came to. threshold, low, high, attained: (n,), NaN for none; closest: code of `attained`."""
-
-    status: NDArray[np.str_]
-    threshold: Floats
-    low: Floats
-    high: Floats
-    attained: Floats
-    closest: Ints
-    needed: Ints
-
-
-def _settled(near: Range, curve: Curves, index: ClipIndex, goals: Goals, shipped: Floats, firm: Mask) -> _Settled:
+def _chosen(near: Range, curve: Curves, index: ClipIndex, goals: Goals, shipped: Floats, firm: Mask) -> _Choice:
     """Choice and status of every prediction, by what the data say of its objective."""
     low, high = logits_of(near.low), logits_of(near.high)
     stays = (low <= shipped) & (shipped <= high)
     status = np.where(curve.total >= ENOUGH_POSITIVES, "calibrated", "threshold_weak").astype("<U14")
     none = np.full(len(stays), -1)
-    out = _Settled(
+    out = _Choice(
         np.where(stays, "kept", status),
         np.where(stays, shipped, logits_of(near.code)),
         low,
@@ -183,7 +237,7 @@ def _settled(near: Range, curve: Curves, index: ClipIndex, goals: Goals, shipped
         (goals.constrained & ~met & ~firm, "degraded", out.threshold, near),
     )
     masks = [mask for mask, *_ in cases]
-    return _Settled(
+    return _Choice(
         np.select(masks, [np.broadcast_to(name, status.shape) for _, name, *_ in cases], out.status),
         np.select(masks, [threshold for _, _, threshold, _ in cases], out.threshold),
         np.select(masks, [logits_of(r.low) for *_, r in cases], low),

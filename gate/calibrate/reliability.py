@@ -115,23 +115,22 @@ def _block(entries: Entries, index: ClipIndex, rows: range, part: slice) -> Reli
     expected = _add(binned, group_events * p, (n, BINS))
 
     sizes = np.diff(np.r_[first, kept.size])
-    place = np.repeat(binned * index.clips, sizes) + clip
-    shape = (n, BINS, index.clips)
-    events = _add(place, count, shape)
-    excess = _add(place, count * positive, shape) - _add(place, count * np.repeat(p, sizes), shape)
+    at = _sums_by_place(np.repeat(binned * index.clips, sizes) + clip, count, positive, np.repeat(p, sizes))
+    bin_of_place, clip_of_place = at.place // max(index.clips, 1), at.place % max(index.clips, 1)
+    series_clip = bin_of_place // BINS * index.clips + clip_of_place
 
     observed = _add(group_series, group_observed, (n,))
     total, all_events = expected.sum(axis=1), _add(group_series, group_events, (n,))
-    clips = (events.sum(axis=1) > 0).sum(axis=1)
-    spread = np.sqrt(_unordered_sum(excess.sum(axis=1) ** 2))
+    clips = (_add(series_clip, at.events, (n, index.clips)) > 0).sum(axis=1)
+    spread = np.sqrt(_unordered_sum(_add(series_clip, at.excess, (n, index.clips)) ** 2))
     bins = np.zeros(n, np.int64)
     np.maximum.at(bins, group_series, bin_of + 1)
     used = np.arange(BINS) < bins[:, None]
-    bin_events = np.where(used, events.sum(axis=2), np.nan)
+    bin_events = np.where(used, _add(bin_of_place, at.events, (n, BINS)), np.nan)
     bin_observed = _add(binned, group_observed, (n, BINS)) / bin_events
     bin_predicted = expected / bin_events
     gap = bin_observed - bin_predicted
-    variance = _variance(events, excess, bin_events, gap)
+    variance = _variance(at, index.clips, bin_events, gap)
     return Reliability(
         events=all_events.astype(np.int64),
         clips=clips,
@@ -149,9 +148,32 @@ def _block(entries: Entries, index: ClipIndex, rows: range, part: slice) -> Reli
     )
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where there are events: place: (m,) ascending, (series * BINS + bin) * clips + clip; events, excess: (m,), O - E.
+
+    Most clips have no event in most bins: sums by series, bin and clip are kept only where there are any.
+    """
+
+    place: Ints
+    events: Floats
+    excess: Floats
+
+
+def _sums_by_place(place: Ints, count: Ints, positive: NDArray[np.bool_], p: Floats) -> _Places:
+    """Events, and observed less expected positives, of each place; arguments: one an entry."""
+    touched = np.zeros(int(place.max(initial=-1)) + 1, bool)
+    touched[place] = True
+    found = np.flatnonzero(touched)
+    number = np.empty(len(touched), np.int64)
+    number[found] = np.arange(len(found))
+    of, size = number[place], (len(found),)
+    return _Places(found, _add(of, count, size), _add(of, count * positive, size) - _add(of, count * p, size))
+
+
 def _add(place: Ints, weights: NDArray[np.generic], shape: tuple[int, ...]) -> Floats:
     """Sums of weights by flat place, in the given shape; of counts they are exact."""
-    return np.bincount(place, weights, int(np.prod(shape))).astype(np.float64).reshape(shape)
+    return np.bincount(place, weights, int(np.prod(shape))).astype(np.float64, copy=False).reshape(shape)
 
 
 def _unordered_sum(values: Floats) -> Floats:
@@ -190,12 +212,14 @@ def _cut(series: Ints, events: Ints, p: Floats, rows: int) -> Ints:
     return np.where(shares[series] > 0, cumulative(begins[:-1], starts, series), -1)
 
 
-def _variance(events: Floats, excess: Floats, bin_events: Floats, gap: Floats) -> Floats:
-    """Clip-robust variance of each gap, (n, 15); NaN where the events are of one clip. events, excess: (n, 15, J)."""
-    rest = 1 - events / bin_events[:, :, None]
-    residual = (excess - gap[:, :, None] * events) ** 2
+def _variance(at: _Places, clips: int, bin_events: Floats, gap: Floats) -> Floats:
+    """Clip-robust variance of each gap, (n, 15); NaN where the events are of one clip."""
+    weighed = np.zeros((*gap.shape, clips))
+    bins = at.place // max(clips, 1)
+    whole = bin_events.ravel()[bins]
+    residual = (at.excess - gap.ravel()[bins] * at.events) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):  # one clip alone: 0 / 0 is the intended NaN
-        weighed = np.where(events == bin_events[:, :, None], np.nan, residual / rest)
+        weighed.ravel()[at.place] = np.where(at.events == whole, np.nan, residual / (1 - at.events / whole))
     return _unordered_sum(weighed) / bin_events**2
 
 

@@ -97,7 +97,8 @@ def compare(
     frames: FramesOption = 60,
     json: JsonOption = False,
 ) -> None:
-    """May CANDIDATE replace INCUMBENT? Writes report.html, verdict.json, junit.xml, summary.md."""
+    """May CANDIDATE replace INCUMBENT? Writes report.html, signoff.html, flips.parquet, junit.xml, gate.sarif,
+    summary.md and verdict.json."""
     given = [p for p in (incumbent_option, incumbent, candidate, candidate_option) if p is not None]
     if len(given) != 2:
         raise UsageError("compare needs two bundles", mend="gate compare INCUMBENT CANDIDATE")
@@ -341,3 +342,16 @@ def bundle_show(folder: Path) -> None:
     from gate.cli.show import show_bundle
 
     show_bundle(read_bundle(folder))
+
+
+@bundle_app.command("diff")
+def bundle_diff(
+    old: Path, new: Path, json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False
+) -> None:
+    """Which heads the change from OLD to NEW can reach, and why, without running anything."""
+    from gate.bundle import impact_of, read_bundle
+    from gate.cli.impact import impact_json, impact_lines
+
+    before, after = read_bundle(old), read_bundle(new)
+    impact = impact_of(before, after)
+    typer.echo(impact_json(before, after, impact) if json else "\n".join(impact_lines(before, after, impact)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from gate.bundle import Bundle
+from gate.bundle import Bundle, digests_of
 from gate.suite import Suite
 from gate.suite.frames import SPLITS
 
@@ -38,6 +38,7 @@ def show_bundle(bundle: Bundle) -> None:
 
     # All programs before the first line: a refused one leaves half a table otherwise.
     described = {n.name: describe(n) for n in bundle.networks if n.program is not None}
+    digests = digests_of(bundle, [f"{n.name}.{h}" for n in bundle.networks for h in n.heads])
     typer.echo(f"bundle {bundle.name} {bundle.version}  {bundle.digest}{'' if bundle.locked else '  (not locked)'}")
     for network in bundle.networks:
         typer.echo(f"\nnetwork {network.name}  {network.digest}")
@@ -51,7 +52,8 @@ def show_bundle(bundle: Bundle) -> None:
         typer.echo(
             f"  program {network.program.name}, {network.program.stat().st_size:,} bytes, {parameters:,} parameters"
         )
-        _table(("head", "shape of a frame", "type"), heads, indent="  ")
+        rows = [(*row, f"sha256:{digests[f'{network.name}.{row[0]}']}") for row in heads]
+        _table(("head", "shape of a frame", "type", "digest"), rows, indent="  ")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "") -> None:

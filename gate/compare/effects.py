@@ -177,9 +177,9 @@ class _Side:
 
 def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
-    entries = side.entries
-    place = entries.series[curve.kept] * side.clips + side.clip[entries.cell[curve.kept]]
-    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64).reshape(-1, side.clips)
+    entries = curve.entries
+    place = entries.series * side.clips + side.clip[entries.cell]
+    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64, copy=False).reshape(-1, side.clips)
 
 
 def _influence(side: ScoredSide, cells: Mask) -> _Side:
@@ -193,9 +193,7 @@ def _influence(side: ScoredSide, cells: Mask) -> _Side:
     known = np.nan_to_num(value)
     up = (curve.tp / accepted + rest_fp - known[curve.series]) / total
     down = -rest_tp / total
-    count = side.entries.count[curve.kept].astype(float)
-    positive = side.entries.positive[curve.kept]
-    series = side.entries.series[curve.kept]
+    count, positive, series = curve.entries.count.astype(float), curve.entries.positive, curve.entries.series
     missed = -known / np.maximum(curve.total, 1)
     scored = curve.bin >= 0
     at = np.maximum(curve.bin, 0)
@@ -215,13 +213,13 @@ def _coco(side: ScoredSide, cells: Mask) -> _Side:
     """COCO average precision, and its value without each clip."""
     inside = cells & (side.clip >= 0)
     curve = curves(side.entries, inside)
-    count = side.entries.count[curve.kept].astype(float)
+    count = curve.entries.count.astype(float)
     without = np.full((side.entries.rows, side.clips), np.nan)
     for j in range(side.clips):
         without[:, j] = coco_average_precision(curves(side.entries, inside & (side.clip != j)))
     return _Side(
         coco_average_precision(curve),
         without,
-        _by_clip(side, curve, count * side.entries.positive[curve.kept]),
+        _by_clip(side, curve, count * curve.entries.positive),
         _by_clip(side, curve, count),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,9 @@ def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection
     }
     if any(name.startswith("sum_") for name in read):
         scored = np.where(entries.code == MISSED, 0.0, count)
-        code = np.where(entries.code == MISSED, _LOGIT_ZERO, entries.code).astype(np.uint16)
-        logit = np.clip(decode(code), -LARGEST_LOGIT, LARGEST_LOGIT)
+        code = np.where(entries.code == MISSED, _LOGIT_ZERO, entries.code)
         brier = (probability(code) - positive) ** 2
-        loss = np.logaddexp(0.0, np.where(positive, -logit, logit))
+        loss = _log_losses()[positive.astype(np.int64), code]
         weights |= {
             "sum_brier": lambda: scored * brier,
             "sum_brier_square": lambda: scored * brier**2,
@@ -41,10 +41,18 @@ def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection
             "sum_log_loss_square": lambda: scored * loss**2,
         }
     return {
-        name: np.bincount(place, of(), size).astype(np.float64).reshape(entries.rows, cells)
+        name: np.bincount(place, of(), size).astype(np.float64, copy=False).reshape(entries.rows, cells)
         for name, of in weights.items()
         if name in read
     }
+
+
+@cache
+def _log_losses() -> Floats:
+    """(2, 65536) log-loss of every code, for a negative and for a positive; reading it is faster than a logarithm."""
+    logit = np.clip(decode(np.arange(1 << 16)), -LARGEST_LOGIT, LARGEST_LOGIT)
+    with np.errstate(invalid="ignore"):  # codes that no score has
+        return np.logaddexp(0.0, np.stack([logit, -logit]))
 
 
 _LOGIT_ZERO = 0x8000  # the code of logit 0: a stand-in for missed positives, which weigh nothing here

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle
 from gate.calibrate import (
     IDENTITY,
+    Asked,
     OperatingPoint,
+    Settled,
     apply_maps,
-    calibrate,
+    as_points,
     fit_maps,
     read_points,
+    settle,
     threshold_codes,
     thresholds_path,
 )
@@ -84,17 +87,16 @@ def operating_points(
     always for the predictions in `keep`.
     """
     layout, index = layout_of(suite), clips_of(suite, 0)
-    wanted = {rows[0]: p for p, rows in layout.rows.items() if not layout.decided[rows[0]]}
-    strict = [p for p in wanted.values() if rules[p].tier == "critical"]
+    wanted = dict(sorted((rows[0], p) for p, rows in layout.rows.items() if not layout.decided[rows[0]]))
+    names, rows = list(wanted.values()), np.array(list(wanted), dtype=np.int64)
+    objectives = [rules[p].objective for p in names]
+    asked = Asked.of(names, objectives, shipping, keep, [p for p in names if rules[p].tier == "critical"])
 
-    def settle(rows: Ints) -> tuple[OperatingPoint, ...]:
-        names = [wanted[row] for row in rows.tolist()]
-        objectives = [rules[p].objective for p in names]
-        curve = curves(by_score(evidence.take(rows)), index.clip >= 0)
-        return calibrate(curve, index, names, objectives, shipping, keep=keep, strict=strict)
+    def settled(some: Ints) -> Settled:
+        curve = curves(by_score(evidence.take(some)), index.clip >= 0)
+        return settle(curve, index, asked.take(np.searchsorted(rows, some)))
 
-    parts = blocks(evidence, np.array(sorted(wanted), dtype=np.int64))
-    return tuple(point for points in each(settle, parts) for point in points)
+    return as_points(names, objectives, each(settled, blocks(evidence, rows)))
 
 
 def released(folder: Path, suite: Suite, bundle: Bundle) -> tuple[OperatingPoint, ...]:

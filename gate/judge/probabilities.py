@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ def probabilities(
     if not chosen:
         return ()
     first = layout.first[[k for k, _ in chosen]]
-    sides = [reliability(by_score(side.table.take(first)), index) for side in (before, after)]
+    sides = [_each_of(reliability(by_score(side.table.take(first)), index)) for side in (before, after)]
     questions = [Question(k, (int(row),), name) for (k, _), row in zip(chosen, first, strict=True) for name in LOSSES]
     everything = [Slice("all", np.ones(before.table.cells, bool))]
     paired = compare(before, after, questions, everything, index, layout.decided)
@@ -34,8 +36,8 @@ def probabilities(
     return tuple(
         Probability(
             prediction,
-            incumbent=_of(sides[0], i),
-            candidate=_of(sides[1], i),
+            incumbent=sides[0][i],
+            candidate=sides[1][i],
             # A positive without a score has no loss: whoever misses more would seem better.
             brier=None if unscored[i] else _difference(bounds[place[k, "brier"]]),
             log_loss=None if unscored[i] else _difference(bounds[place[k, "log_loss"]]),
@@ -61,20 +63,25 @@ def _difference(row: Floats) -> tuple[float, float, float] | None:
     return (float(row[0]), float(row[1]), float(row[2])) if np.isfinite(row).all() else None
 
 
-def _of(r: Reliability, i: int) -> Probabilities:
-    used = int(r.bins[i])
-    rows = np.stack([r.bin_predicted[i, :used], r.bin_observed[i, :used], r.bin_events[i, :used]], axis=1).tolist()
-    return Probabilities(
-        events=int(r.events[i]),
-        observed=int(r.observed[i]),
-        expected=float(r.expected[i]),
-        ratio=_number(r.ratio[i]),
-        z=_number(r.z[i]),
-        rms=_number(r.rms[i]),
-        ece=_number(r.ece[i]),
-        bins=tuple(ReliabilityBin(*row, se=_number(se)) for row, se in zip(rows, r.bin_se[i].tolist(), strict=False)),
-    )
+def _each_of(r: Reliability) -> list[Probabilities]:
+    """What there is to tell of every series, in their order."""
+    columns = (r.events, r.observed, r.expected, r.ratio, r.z, r.rms, r.ece)
+    bins = np.stack([r.bin_predicted, r.bin_observed, r.bin_events, r.bin_se], axis=2).tolist()
+    told = zip(r.bins.tolist(), bins, *(column.tolist() for column in columns), strict=True)
+    return [
+        Probabilities(
+            events=events,
+            observed=observed,
+            expected=expected,
+            ratio=_number(ratio),
+            z=_number(z),
+            rms=_number(rms),
+            ece=_number(ece),
+            bins=tuple(ReliabilityBin(p, share, n, se=_number(se)) for p, share, n, se in rows[:used]),
+        )
+        for used, rows, events, observed, expected, ratio, z, rms, ece in told
+    ]
 
 
 def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return value if math.isfinite(value) else None

@@ -115,7 +115,7 @@ def _p_steps(p: float | None) -> int | None:
     """p in 1/10,000; 0 stands for "< 0.0001"."""
     if p is None or not math.isfinite(p):
         return None
-    return 0 if p < figures.P_FLOOR else round(p * 10_000)
+    return 0 if p < figures.P_FLOOR else math.floor(round(p * 10_000, 6))
 
 
 def _templates(reasons: Sequence[str]) -> tuple[list[str], Any]:

@@ -58,12 +58,14 @@ class FrameView:
 
 @dataclass(frozen=True)
 class FramesView:
-    """The frames of one prediction, with what was counted over all that were looked at."""
+    """The frames of one prediction, with what was counted over all that were looked at. layered: something is drawn
+    on them.
+    """
 
     told: str
     kinds: tuple[tuple[str, str, str], ...]
-    clips: tuple[str, ...]
     pictures: tuple[FrameView, ...]
+    layered: bool
 
 
 def frames_view(moved: Moved, brought: set[str]) -> FramesView:
@@ -74,11 +76,12 @@ def frames_view(moved: Moved, brought: set[str]) -> FramesView:
         f"{words.count(moved.negative, 'event')} newly wrong, {words.count(moved.positive, 'event')} newly right, "
         f"in {words.count(moved.frames, 'frame')}."
     )
+    pictures = tuple(_frame(p, brought) for p in moved.pictures)
     return FramesView(
         told=told,
         kinds=tuple((kind, f"{before:,}", f"{after:,}") for kind, before, after in moved.kinds),
-        clips=tuple(words.name(c) for c in moved.clips),
-        pictures=tuple(_frame(p, brought) for p in moved.pictures),
+        pictures=pictures,
+        layered=any(not p.bare for p in pictures),
     )
 
 

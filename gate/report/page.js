@@ -426,6 +426,7 @@
     hit = name;
     if (document.getElementById(name)) {
       render();
+      for (let folded = document.getElementById(name); (folded = folded.parentElement?.closest("details")); ) folded.open = true;
       document.getElementById(name).scrollIntoView({ block: "start" });
       return;
     }

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gate.judge.decision import Cell, Decision, Verdict
-from gate.judge.sentences import spelled
-from gate.report import figures, words
+from gate.report import asides, figures, words
 from gate.report.cells import SPAN
 from gate.report.chart import Chart, chart_of
 from gate.report.details import Detail
 from gate.report.frames import FramesView, frames_view
 from gate.report.impact import common_network, networks_line
+from gate.report.lists import ITEMS, NAMES, OPEN, GapView, ListView, difference, gaps_of, items_of, tied
 from gate.report.moved import Moved
 from gate.suite.contract import ContractResult
 
 BLOCKS = 60  # regressed predictions with a block of their own; further ones are a line each
-SUSPECTS = 20
-OPEN = 8  # of those, shown without asking
+SUSPECTS, OPEN_SUSPECTS = 20, 3
 SENTENCES = 3  # regressed cells told in full within a block
-ITEMS = 100  # entries of a list; the table has them all
-NAMES = 30
 METHOD = "docs/statistics.md"  # of this project: the page itself needs no network
 
 
@@ -62,26 +59,6 @@ class CountView:
 
 
 @dataclass(frozen=True)
-class ItemView:
-    """One line of a list: a prediction, its metric and tier, one sentence. id: empty when links go elsewhere."""
-
-    id: str
-    name: str
-    about: str
-    text: str
-
-
-@dataclass(frozen=True)
-class ListView:
-    """A list of which the first items are open and the others folded; `more` are only in the table."""
-
-    items: tuple[ItemView, ...]
-    folded: tuple[ItemView, ...]
-    total: str
-    more: int
-
-
-@dataclass(frozen=True)
 class BlockView:
     """A regressed or suspect prediction: its numbers in (lead, evidence) sentences, its curves and frames if any."""
 
@@ -93,17 +70,6 @@ class BlockView:
     more: int
     chart: Chart | None
     frames: FramesView | None
-
-
-@dataclass(frozen=True)
-class GapView:
-    """What was not measured for one reason."""
-
-    verdict: str
-    reason: str
-    count: str
-    names: tuple[str, ...]
-    more: int
 
 
 @dataclass(frozen=True)
@@ -141,6 +107,7 @@ class PageView:
     undecided: ListView
     suspects: tuple[BlockView, ...]
     suspected: str
+    open: int
     more_suspects: ListView
     waived: ListView
     predictions: str
@@ -206,20 +173,21 @@ def page_view(
         hint=common_network(decision),
         blocks=tuple(block(p, worse[p]) for p in shown),
         regressed=words.count(len(worse), "prediction"),
-        more_regressed=_items([worse[p][0] for p in list(worse)[BLOCKS:]], words.movement, named=shown),
-        broken=_items([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=worse),
-        undecided=_items(critical, lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}."),
+        more_regressed=items_of([worse[p][0] for p in list(worse)[BLOCKS:]], words.movement, named=shown),
+        broken=items_of([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=worse),
+        undecided=items_of(critical, lambda c: f"{difference(c)}; {words.waits_for_clips(c)}."),
         suspects=tuple(block(p, suspect[p]) for p in suspected),
         suspected=words.count(len(suspect), "prediction"),
-        more_suspects=_items(
+        open=OPEN_SUSPECTS,
+        more_suspects=items_of(
             [suspect[p][0] for p in list(suspect)[SUSPECTS:]],
-            lambda c: f"{_difference(c)}; {words.waits_for_clips(c)}.",
+            lambda c: f"{difference(c)}; {words.waits_for_clips(c)}.",
             named=suspected,
         ),
-        waived=_items(
-            [c for c in cells if c.waiver is not None], lambda c: f"{words.word(c.verdict)}: {_difference(c)}"
+        waived=items_of(
+            [c for c in cells if c.waiver is not None], lambda c: f"{words.word(c.verdict)}: {difference(c)}"
         ),
-        predictions=words.count(len(leads), "prediction"),
+        predictions=_told(leads),
         cells=f"{len(cells):,}",
         span=SPAN,
         verdicts=tuple((v, words.word(v)) for v in counts),
@@ -230,7 +198,7 @@ def page_view(
         slices=_distinct(c.slice for c in decision.cells),
         failed=tuple(_contract(c) for c in decision.contracts if not c.success),
         held=tuple(_contract(c) for c in decision.contracts if c.success),
-        gaps=_gaps(cells),
+        gaps=gaps_of(cells),
         uncovered=tuple(words.name(n) for n in decision.uncovered),
         method=_method(decision),
         method_address=METHOD,
@@ -238,6 +206,13 @@ def page_view(
         runtime=tuple((words.name(key), words.name(text)) for key, text in sorted(decision.runtime)),
         left_out=left_out,
     )
+
+
+def _told(leads: Sequence[Cell]) -> str:
+    """`1,037 predictions`, `19 predictions and 1 group`."""
+    groups = sum(map(words.is_group, leads))
+    text = words.count(len(leads) - groups, "prediction")
+    return f"{text} and {words.count(groups, 'group')}" if groups else text
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
@@ -279,42 +254,6 @@ def _facts(decision: Decision) -> tuple[FactView, ...]:
     )
 
 
-def _about(cell: Cell) -> str:
-    """`F1, critical`, `F1 on time_of_day=dusk, supporting, waived WAIVER-7`."""
-    where = "" if cell.slice == "all" else f" on {words.name(cell.slice)}"
-    waived = "" if cell.waiver is None else f", waived {words.name(cell.waiver)}"
-    return f"{words.name(spelled(cell.metric))}{where}, {cell.tier}{waived}"
-
-
-def _difference(cell: Cell) -> str:
-    scale = figures.scale_of(cell)
-    moved = f"{figures.difference(cell.delta, scale)} {figures.interval(cell, scale)}".strip()
-    return f"{moved}, margin {figures.margin(scale)}"
-
-
-def _items(cells: Sequence[Cell], text: Callable[[Cell], str], *, named: Iterable[str] | None = None) -> ListView:
-    """The first cells as a list. named: predictions whose id is elsewhere; None when items are no link targets."""
-    seen = None if named is None else {words.name(n) for n in named}
-    items = []
-    for cell in cells[:ITEMS]:
-        name = words.name(cell.prediction)
-        items.append(
-            ItemView(name if seen is not None and name not in seen else "", name, _about(cell), _tied(text(cell)))
-        )
-        if seen is not None:
-            seen.add(name)
-    return ListView(tuple(items[:OPEN]), tuple(items[OPEN:]), f"{len(cells):,}", len(cells) - len(items))
-
-
-def _tied(text: str) -> str:
-    """`text` with no line break between a number and its unit or sign."""
-    return re.sub(
-        r"(?<=\d) (?=[%a-z]+\b|%)|(?<=[<=]) (?=\d)|(?<=\bp) (?=[<=])|(?<=,) (?=[+−]?[\d∞]+[.\d]*\])",
-        "\u00a0",
-        text,
-    )
-
-
 def _block(
     name: str, cells: Sequence[Cell], decision: Decision, detail: Detail | None, moved: Moved | None, brought: set[str]
 ) -> BlockView:
@@ -327,7 +266,7 @@ def _block(
         verdict=cells[0].verdict,
         symbol=words.SYMBOLS[cells[0].verdict],
         about=", ".join([*tiers, words.name(cells[0].task), *waivers]),
-        told=tuple((_tied(words.lead(c)) + ".", _tied(words.evidence(c, decision))) for c in told),
+        told=tuple((tied(words.lead(c)) + ".", tied(words.evidence(c, decision) + asides.beside(c))) for c in told),
         more=len(cells) - len(told),
         chart=chart_of(detail) if detail is not None else None,
         frames=frames_view(moved, brought) if moved is not None else None,
@@ -338,21 +277,6 @@ def _contract(result: ContractResult) -> ContractView:
     mark = "✓ holds" if result.success else "⚠ broken" if result.severity == "critical" else "⚠ warning"
     expectation, observed, where = map(words.prose, (result.expectation, result.observed, result.where))
     return ContractView(words.name(result.name), mark, expectation, observed, where)
-
-
-def _gaps(cells: Iterable[Cell]) -> tuple[GapView, ...]:
-    """Cells without a measurement, grouped by reason with its numbers left out; the largest group first."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
-        if cell.verdict in ("not-measurable", "broken"):
-            reason = re.sub(r"\d+(?:[.,]\d+)*", "n", words.prose(cell.reason)) or "no reason given"
-            groups.setdefault((words.word(cell.verdict), reason), []).append(cell)
-    views = []
-    for (verdict, reason), members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        names = list(dict.fromkeys(words.name(c.prediction) for c in members))
-        total = f"{words.count(len(members), 'cell')} of {words.count(len(names), 'prediction')}"
-        views.append(GapView(verdict, reason, total, tuple(names[:NAMES]), max(0, len(names) - NAMES)))
-    return tuple(views)
 
 
 def _method(decision: Decision) -> tuple[str, ...]:
@@ -367,6 +291,8 @@ def _method(decision: Decision) -> tuple[str, ...]:
         "margin, with enough clips and positives. Identical by construction: the change cannot reach this prediction.",
         "Undecided: neither was proven. Not measurable and broken: there is no number, and the reason says why. "
         "MDR is the smallest loss that this suite would find four times out of five.",
+        "The same inputs give the same verdict, byte for byte: the signs are seeded from the digests of suite, "
+        "incumbent and candidate, and nothing depends on the clock, the order of frames or the number of threads.",
         "Values of share metrics are in per cent and their differences in points (hundredths). What is shown is "
         "rounded towards the worse side; the verdict rests on the exact numbers, which are in verdict.json.",
     )

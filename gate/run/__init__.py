@@ -1,19 +1,23 @@
 """suite x bundle -> evidence."""
 
 from gate.run.files import read_evidence, write_evidence
-from gate.run.local import Run, offered, outputs_of, run
+from gate.run.local import Run, Watch, offered, outputs_of, run, watched
+from gate.run.program import BATCH
 from gate.run.store import Store, open_store
 from gate.run.summary import HeadSummary, contract_table
 
 __all__ = [
+    "BATCH",
     "HeadSummary",
     "Run",
     "Store",
+    "Watch",
     "contract_table",
     "offered",
     "open_store",
     "outputs_of",
     "read_evidence",
     "run",
+    "watched",
     "write_evidence",
 ]

@@ -8,32 +8,32 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle, Network
-from gate.errors import BundleError, EvidenceError
-from gate.heads import Head, series_of
+from gate.errors import BundleError
+from gate.heads import Head
+from gate.lock import digest_of
 from gate.run.pack import Scope
 from gate.run.predictions import Recorded, open_predictions
 from gate.run.program import BATCH, Forward, load_program, runtime
+from gate.run.reducing import Answer, Reducer, reduce_all
 from gate.run.resume import made_by, resumed, versions, witness
 from gate.run.spans import LIVE, RECORDED, Part, Span, settled, spans_of
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import BoxTruth, Suite, Truths
 from gate.suite.inputs import read_inputs
-from gate.table import EvidenceTable, empty, merge
-from gate.tasks import Batch, Boxes, task_of
+from gate.table import EvidenceTable
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
 #: Batches decoded ahead of the one that runs.
 AHEAD = 2
-#: Evidence tables kept apart before they are merged: fewer sorts, still bounded memory.
-PENDING = 16
 #: Recorded values that one batch holds in memory.
 VALUES = 1 << 22
 
@@ -44,7 +44,8 @@ class Run:
 
     evidence: head -> table over all cells. summaries: head -> what was answered. missing: heads that the suite wants
     and the bundle lacks. runtime: what the scores may depend on; empty when no head comes from a program. stored:
-    heads that came whole from a store or a file, so that nothing was run for them.
+    heads that came whole from a store or a file, so that nothing was run for them. ran: outputs, `network.head`, that
+    programs computed.
     """
 
     evidence: Mapping[str, EvidenceTable]
@@ -52,10 +53,23 @@ class Run:
     missing: tuple[str, ...]
     runtime: tuple[tuple[str, str], ...]
     stored: tuple[str, ...] = ()
+    ran: tuple[str, ...] = ()
 
     def faults(self) -> dict[str, str]:
         """prediction -> why it is broken."""
         return {p: why for s in self.summaries.values() for p, why in s.faults().items()}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Outputs, `network.head`, whose bits are wanted on one batch of the fixed partition, from whole programs."""
+
+    batch: int
+    outputs: frozenset[str]
+
+    def rows(self, frames: int) -> range:
+        """Positions of the batch's frames in a suite of so many."""
+        return range(self.batch * BATCH, min((self.batch + 1) * BATCH, frames))
 
 
 @dataclass(frozen=True)
@@ -106,10 +120,11 @@ def run(
 
     def ask(heads: Collection[str], spans: Sequence[Span]) -> Iterator[dict[str, Part]]:
         asked = [t for t in present if t.head.name in heads]
-        return _answered(bundle, suite, asked, recorded, spans, lambda frames: progress(frames, total))
+        return _answered(bundle, suite, asked, recorded, spans, ran, lambda frames: progress(frames, total))
 
     found: dict[str, Part] = {}
     kept: list[str] = []
+    ran: dict[str, None] = {}
     look = witness(bundle)
     for group, least in groups:
         scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
@@ -125,6 +140,7 @@ def run(
         tuple(t.head.name for t in wanted if t.head.name not in found),
         machine,
         tuple(kept),
+        tuple(ran),
     )
 
 
@@ -134,10 +150,19 @@ def _answered(
     asked: Sequence[Truths],
     recorded: Mapping[str, Recorded],
     spans: Sequence[Span],
+    ran: dict[str, None],
     progress: Callable[[int], None],
 ) -> Iterator[dict[str, Part]]:
-    """Run some heads on some spans; of each span, head -> what it answered there."""
-    networks = _needed(bundle, asked, recorded)
+    """Run some heads on some spans; of each span, head -> what it answered there. ran: told what was computed.
+
+    Programs are cut down to what the heads take. On the first batch that is held to the whole programs, bit for bit,
+    and where it differs the whole programs run.
+    """
+    parts: Mapping[str, Collection[str]] | None = _needed(
+        bundle, {o for t in asked for o in outputs_of(t.head)} - recorded.keys()
+    )
+    networks = [n for n in bundle.networks if n.name in parts]
+    partial = any(len(parts[n.name]) < len(n.heads) for n in networks)
     programs = {n.name: _load(n, suite) for n in networks}
     at_once = BATCH if networks else _frames_at_once(asked, recorded)
     wanted = np.zeros(len(suite.frames.ids), bool)
@@ -146,27 +171,57 @@ def _answered(
     batches = _batches(suite, networks, asked, at_once, wanted)
     for span in spans:
         summaries = {t.head.name: HeadSummary(t.head, span.frames) for t in asked}
-        reducers = {t.head.name: _Reducer(t.head, span.cells, summaries[t.head.name]) for t in asked}
+        reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in asked}
         for given in batches:
-            outputs = _forward(networks, programs, given.inputs)
+            outputs = _forward(networks, programs, given.inputs, parts)
+            if partial:
+                whole = _forward(networks, programs, given.inputs)
+                if any(_bits(whole[name]) != _bits(output) for name, output in outputs.items()):
+                    outputs, parts = whole, None
+                partial = False
+            ran.update(dict.fromkeys(outputs))
             ids, cell = suite.frames.ids[given.rows], suite.frames.cell[given.rows] - span.first
-            for truths in asked:
-                head = truths.head
-                answer = _answer(head, outputs, recorded, given.rows)
-                reducers[head.name].add(answer, given.truths[head.name], ids, cell)
+            reduce_all(
+                reducers[name].look_at(_answer(t.head, outputs, recorded, given.rows), given.truths[name], ids, cell)
+                for t in asked
+                for name in (t.head.name,)
+            )
             progress(len(given.rows))
             if given.rows[-1] + 1 == span.stop:
                 break
         yield {name: settled(r.table(), r.summary) for name, r in reducers.items()}
 
 
-def _needed(bundle: Bundle, present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> list[Network]:
-    """Programs that some judged head comes from, with all that these read, in running order."""
-    wanted = {o.partition(".")[0] for t in present for o in outputs_of(t.head) if o not in recorded}
+def watched(bundle: Bundle, suite: Suite, watch: Watch) -> dict[str, str]:
+    """Output -> digest of its bits on the watched batch, from whole programs."""
+    total = len(suite.frames.ids)
+    parts = _needed(bundle, watch.outputs)
+    networks = [n for n in bundle.networks if n.name in parts]
+    programs = {n.name: _load(n, suite) for n in networks}
+    for given in _batches(suite, networks, (), BATCH, np.isin(np.arange(total), watch.rows(total))):
+        outputs = _forward(networks, programs, given.inputs)
+        return {name: _bits(outputs[name]) for name in sorted(watch.outputs)}
+    return {}
+
+
+def _bits(output: tuple[Array, str]) -> str:
+    """Digest of an output's type, shape and bits, in which 0 and -0 differ."""
+    values, dtype = output
+    return digest_of(f"{dtype} {values.shape} ".encode() + np.ascontiguousarray(values).tobytes())
+
+
+def _needed(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
+    """Network -> its heads that some outputs, `network.head`, come from, with all that these networks read."""
+    wanted: dict[str, set[str]] = {}
+    for output in outputs:
+        network, _, head = output.partition(".")
+        wanted.setdefault(network, set()).add(head)
     for network in reversed(bundle.networks):
         if network.name in wanted:
-            wanted |= set(network.upstream())
-    return [n for n in bundle.networks if n.name in wanted]
+            for source in (source for _, source in network.inputs if "." in source):
+                upstream, _, head = source.partition(".")
+                wanted.setdefault(upstream, set()).add(head)
+    return wanted
 
 
 def _load(network: Network, suite: Suite) -> Forward:
@@ -179,7 +234,12 @@ def _load(network: Network, suite: Suite) -> Forward:
                 mend="mend `inputs` in bundle.toml",
             )
         shapes[name] = None if "." in source else suite.inputs[source].shape
-    return load_program(network, shapes)
+    return _loaded(network, tuple(shapes.items()))
+
+
+@lru_cache(maxsize=64)  # the spot check and the frames of a report ask the programs that just ran
+def _loaded(network: Network, shapes: tuple[tuple[str, tuple[int, ...] | None], ...]) -> Forward:
+    return load_program(network, dict(shapes))
 
 
 def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> int:
@@ -226,29 +286,28 @@ def _batches(
 
 
 def _forward(
-    networks: Sequence[Network], programs: Mapping[str, Forward], inputs: Mapping[str, Array]
+    networks: Sequence[Network],
+    programs: Mapping[str, Forward],
+    inputs: Mapping[str, Array],
+    parts: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, tuple[Array, str]]:
-    """`network.head` -> (outputs of the batch, dtype), each network once."""
+    """`network.head` -> (outputs of the batch, dtype), each network once.
+
+    parts: network -> heads that are wanted of it, and no other network runs; None for all heads of all networks.
+    """
     outputs: dict[str, tuple[Array, str]] = {}
     for network in networks:
-        given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
-        for head, output in programs[network.name](given).items():
-            outputs[f"{network.name}.{head}"] = output
+        if parts is None or network.name in parts:
+            given = {name: outputs[s][0] if "." in s else inputs[s] for name, s in network.inputs}
+            heads = None if parts is None else parts[network.name]
+            for head, output in programs[network.name](given, heads).items():
+                outputs[f"{network.name}.{head}"] = output
     return outputs
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """Outputs of one head by role, for the frames that were answered."""
-
-    outputs: Mapping[str, Array]
-    answered: NDArray[np.bool_]
-    dtype: str
 
 
 def _answer(
     head: Head, outputs: Mapping[str, tuple[Array, str]], recorded: Mapping[str, Recorded], rows: Array
-) -> _Answer:
+) -> Answer:
     answered = np.ones(len(rows), bool)
     for output in outputs_of(head):
         if output in recorded:
@@ -264,71 +323,4 @@ def _answer(
             )
         else:
             values[role], dtype = outputs[output][0][answered], outputs[output][1]
-    return _Answer(values, answered, dtype)
-
-
-class _Reducer:
-    """Evidence of one head, added up batch by batch."""
-
-    def __init__(self, head: Head, cells: int, summary: HeadSummary) -> None:
-        self.head, self.cells, self.task, self.summary = head, cells, task_of(head), summary
-        self.pending: list[EvidenceTable] = []
-
-    def add(self, answer: _Answer, truth: Array | BoxTruth, ids: Array, cell: Array) -> None:
-        """Reduce one batch; whatever is wrong with it is written into the summary."""
-        summary = self.summary
-        summary.missing(ids, answer.answered)
-        if summary.refused or not answer.answered.any():
-            return
-        rows = np.flatnonzero(answer.answered)
-        chosen = _boxes(truth, rows) if isinstance(truth, BoxTruth) else truth[rows]
-        try:
-            scores = self.task.scores(answer.outputs, self.head)
-            self._check_shape(scores, chosen, answer.dtype)
-            finite = self._finite(answer.outputs, scores)
-            summary.observe(ids[rows], scores, finite)
-            outputs = answer.outputs if finite.all() else _finite_only(answer.outputs)
-            self.pending.append(self.task.reduce(Batch(outputs, chosen, cell[rows], self.cells), self.head))
-            if len(self.pending) >= PENDING:
-                self.pending = [merge(self.pending)]
-        except (BundleError, EvidenceError) as error:
-            summary.refused = error.what
-
-    def _check_shape(self, scores: Array, truth: Any, dtype: str) -> None:
-        expected, summary = self.task.shape(self.head, truth), self.summary
-        summary.shape, summary.dtype = str(scores.shape[1:]), dtype
-        summary.expected_shape = str(expected) if expected else summary.shape
-        if expected and scores.shape[1:] != expected:
-            raise BundleError(f"outputs of shape {scores.shape[1:]} a frame; the suite wants {expected}")
-
-    def _finite(self, outputs: Mapping[str, Array], scores: Array) -> NDArray[np.bool_]:
-        """(B, K): is every number of that channel finite; of a coupled head, every number of the frame."""
-        if not self.task.yields(self.head).coupled:
-            return np.asarray(np.isfinite(scores).reshape(*scores.shape[:2], -1).all(axis=2))
-        whole = np.ones(len(scores), bool)
-        for output in outputs.values():
-            whole &= np.isfinite(output).reshape(len(output), -1).all(axis=1)
-        return np.repeat(whole[:, None], scores.shape[1], axis=1)
-
-    def table(self) -> EvidenceTable:
-        """All that was added; nothing of a head whose sums cannot be held, which its summary then says."""
-        nothing = empty(series_of(self.head), self.cells, self.task.yields(self.head).sums)
-        try:
-            return merge([nothing, *self.pending])
-        except EvidenceError as error:
-            self.summary.refused = error.what
-            return nothing
-
-
-def _finite_only(outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Zeros in place of what is no number: those predictions are broken, and the rest can be reduced."""
-    return {role: np.nan_to_num(a, nan=0.0, posinf=0.0, neginf=0.0) for role, a in outputs.items()}
-
-
-def _boxes(truth: BoxTruth, rows: Array) -> Boxes:
-    """Truth boxes of the answered frames, with positions among these."""
-    position = np.full(int(max(rows.max(), truth.frame.max(initial=0))) + 1, -1)
-    position[rows] = np.arange(len(rows))
-    frame = position[truth.frame]
-    kept = frame >= 0
-    return Boxes(frame[kept], truth.label[kept], truth.corners[kept], truth.ignore[kept])
+    return Answer(values, answered, dtype)

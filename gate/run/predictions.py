@@ -128,7 +128,9 @@ def _values(column: Any, name: str, path: Path) -> Array:
             raise BundleError(f"column {shown(name)} holds lists of different lengths", where=str(path))
         shape.append(int(lengths[0]) if len(lengths) else 0)
         flat = flat.flatten()
-    values = flat.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32)
+    if not (pa.types.is_floating(flat.type) and not flat.null_count):
+        flat = flat.cast(pa.float64())  # an empty value becomes NaN
+    values = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return values.reshape(-1, *shape) if shape else values
 
 

@@ -6,15 +6,16 @@ The only file that imports torch. A later worker process takes this file's place
 from __future__ import annotations
 
 import io
+import operator
 import os
 import platform
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.bundle import Network, scanned
+from gate.bundle import Graph, Network, Node, program_graph, scanned
 from gate.errors import BundleError, shown
 
 Array = NDArray[Any]
@@ -36,47 +37,94 @@ def runtime() -> tuple[tuple[str, str], ...]:
     )
 
 
-Forward = Callable[[Mapping[str, Array]], dict[str, tuple[Array, str]]]
+class Forward(Protocol):
+    """A forward pass: program input -> (B, ...) float32 in, head -> ((B, ...) float32, dtype) out.
+
+    heads: those that are asked for, None for all. Others are then not computed, unless the program cannot be cut.
+    """
+
+    def __call__(
+        self, inputs: Mapping[str, Array], heads: Collection[str] | None = None
+    ) -> dict[str, tuple[Array, str]]: ...
 
 
 def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> Forward:
-    """The network's forward pass: program input -> (B, ...) float32 in, head -> ((B, ...) float32, dtype) out.
+    """The network's forward pass.
 
     shapes: of one frame of each program input, None where it is another network's head. Raises RefusedError for
     unsafe content and BundleError when names, shapes or number of inputs or outputs differ from the manifest.
     """
     assert network.program is not None
     where = str(network.program)
-    exported = _exported(network)
+    data = scanned(network.program)
+    exported = _exported(data, where)
     import torch
     from torch.utils import _pytree
 
-    module = exported.module()
+    module, graph = exported.module(), program_graph(network, data)
     _check_inputs(exported, network, shapes, where)
     order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A debugging aid that writes every tensor twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    parts: dict[tuple[str, ...], tuple[Any, tuple[str, ...]]] = {network.heads: (module, network.heads)}
 
-    def forward(inputs: Mapping[str, Array]) -> dict[str, tuple[Array, str]]:
-        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in order]
+    def forward(inputs: Mapping[str, Array], heads: Collection[str] | None = None) -> dict[str, tuple[Array, str]]:
+        wanted = network.heads if heads is None else tuple(h for h in network.heads if h in heads)
+        if wanted not in parts:
+            cut = _part(exported, graph, network, wanted)
+            parts[wanted] = (module, network.heads) if cut is None else (cut, wanted)
+        program, named = parts[wanted]
+        arrays = [np.ascontiguousarray(inputs[name]) for name in order]
+        if graph.whole:  # it may write into its inputs, which other networks and the truth of this one still read
+            arrays = [array.copy() for array in arrays]
+        tensors = [torch.from_numpy(array) for array in arrays]
         args, kwargs = _pytree.tree_unflatten(tensors, exported.call_spec.in_spec)
         try:
             with torch.inference_mode():
-                result = module(*args, **kwargs)
+                result = program(*args, **kwargs)
         except Exception as error:  # guards, shapes, operators: the program's own failure, never a verdict
             raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
         return {
             head: (_to_numpy(tensor, head, len(tensors[0]), where), str(tensor.dtype).removeprefix("torch."))
-            for head, tensor in _named(result, network.heads, where).items()
+            for head, tensor in _named(result, named, where).items()
         }
 
     return forward
 
 
-def _exported(network: Network) -> Any:
-    assert network.program is not None
-    data = scanned(network.program)
+def _part(exported: Any, graph: Graph, network: Network, heads: tuple[str, ...]) -> Any:
+    """The program cut down to the nodes that some heads take, its outputs a tuple; None when that is not certain.
+
+    What to keep is what the heads' digests are made of: the two stand and fall together.
+    """
+    from torch.utils import _pytree
+
+    def calls() -> list[str]:
+        return [n.name for n in part.graph.nodes if n.op == "call_function" and n.target is not operator.getitem]
+
+    if graph.whole or not heads:
+        return None
+    part = exported.module()  # made anew; the weights are shared
+    if calls() != [n.name for n in graph.nodes]:
+        return None
+    end = part.graph.output_node()
+    places = _pytree.tree_unflatten(list(range(len(end.args[0]))), exported.call_spec.out_spec)
+    place_of = _named(places, network.heads, str(network.program))
+    end.args = (tuple(end.args[0][place_of[head]] for head in heads),)
+    code = part.graph._codegen
+    code.pytree_info = code.pytree_info._replace(out_spec=_pytree.tree_structure(tuple(heads)))
+    kept = {item.name for item in graph.taken(heads) if isinstance(item, Node)}
+    for node in reversed(part.graph.nodes):
+        if node.op in ("call_function", "get_attr") and not node.users and node.name not in kept:
+            part.graph.erase_node(node)
+    if set(calls()) != kept:
+        return None
+    part.recompile()
+    return part
+
+
+def _exported(data: bytes, where: str) -> Any:
     # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine:
     # measured four times slower. Read once, when the thread library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -87,7 +135,7 @@ def _exported(network: Network) -> Any:
     except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
         raise BundleError(
             f"the program cannot be loaded: {_first_line(error)}",
-            where=str(network.program),
+            where=where,
             mend="export it anew with torch.export.save",
         ) from error
 
@@ -167,7 +215,7 @@ def describe(network: Network) -> tuple[int, list[tuple[str, str, str]]]:
     Raises RefusedError and BundleError as `load_program` does.
     """
     assert network.program is not None
-    exported = _exported(network)
+    exported = _exported(scanned(network.program), str(network.program))
     values = [node.meta["val"] for node in exported.graph.find_nodes(op="output")[0].args[0] if hasattr(node, "meta")]
     from torch.utils import _pytree
 

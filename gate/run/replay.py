@@ -18,11 +18,8 @@ from gate.errors import BundleError
 from gate.heads import Head
 from gate.run.local import (
     Progress,
-    _Answer,
     _answer,
     _batches,
-    _boxes,
-    _finite_only,
     _forward,
     _Given,
     _load,
@@ -32,6 +29,7 @@ from gate.run.local import (
 )
 from gate.run.predictions import Recorded
 from gate.run.program import BATCH, Forward
+from gate.run.reducing import Answer, boxes_of, finite_only
 from gate.suite import BoxTruth, Suite, Truths
 from gate.table import Ints
 from gate.tasks import Batch, task_of
@@ -58,7 +56,7 @@ class Answered:
         """Some of the answered frames, by their positions in the suite, as a task takes them."""
         at = _run_of(np.searchsorted(self.rows, rows))
         if isinstance(self.truth, BoxTruth):
-            truth = _boxes(self.truth, np.searchsorted(self.batch, rows))
+            truth = boxes_of(self.truth, np.searchsorted(self.batch, rows))
         else:
             truth = self.truth[at]
         return Batch({role: a[at] for role, a in self.outputs.items()}, truth, self.cell[at], self.cells)
@@ -66,10 +64,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A bundle that is ready to answer: its programs that are needed, in running order, and its recordings."""
+    """A bundle that is ready to answer: its programs that are needed, in running order, the heads that are wanted of
+    each, and its recordings.
+    """
 
     networks: Sequence[Network]
     programs: Mapping[str, Forward]
+    parts: Mapping[str, Collection[str]]
     recorded: Mapping[str, Recorded]
     present: Sequence[Truths]
 
@@ -95,7 +96,7 @@ def replay(
     total = sum(len(wanted[k : k + BATCH]) for k in starts if wanted[k : k + BATCH].any())
     for given in _batches(suite, networks, truths, BATCH, wanted):
         kept = np.flatnonzero(wanted[given.rows])
-        outputs = [_forward(one.networks, one.programs, given.inputs) for one in ready]
+        outputs = [_forward(one.networks, one.programs, given.inputs, one.parts) for one in ready]
         sides = (_answers(one, suite, given, o, kept) for one, o in zip(ready, outputs, strict=True))
         yield given.rows[kept], tuple(dict(side) for side in sides)
         progress(len(given.rows), total)
@@ -104,8 +105,9 @@ def replay(
 def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths]) -> _Ready:
     names, recorded = offered(bundle, suite)
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
-    networks = _needed(bundle, present, recorded)
-    return _Ready(networks, {n.name: _load(n, suite) for n in networks}, recorded, present)
+    parts = _needed(bundle, {o for t in present for o in outputs_of(t.head)} - recorded.keys())
+    networks = [n for n in bundle.networks if n.name in parts]
+    return _Ready(networks, {n.name: _load(n, suite) for n in networks}, parts, recorded, present)
 
 
 def _answers(
@@ -127,7 +129,7 @@ def _answers(
         among, rows = _run_of(np.cumsum(answer.answered)[at] - 1), given.rows[at]
         values = {role: a[among] for role, a in answer.outputs.items()}
         if not all(np.isfinite(a).all() for a in values.values()):
-            values = _finite_only(values)
+            values = finite_only(values)
         yield t.head.name, Answered(rows, values, truth, given.rows, suite.frames.cell[rows], suite.frames.cells)
 
 
@@ -138,7 +140,7 @@ def _run_of(positions: Ints) -> slice | Ints:
     return positions
 
 
-def _countable(head: Head, answer: _Answer, truth: Any) -> bool:
+def _countable(head: Head, answer: Answer, truth: Any) -> bool:
     try:
         scores, expected = task_of(head).scores(answer.outputs, head), task_of(head).shape(head, truth)
     except BundleError:

@@ -38,8 +38,9 @@ class HeadSummary:
 
     def missing(self, ids: Array, answered: NDArray[np.bool_]) -> None:
         """Take note of the frames that have no answer."""
-        self.answered += int(answered.sum())
-        if not self.first_missing and not answered.all():
+        count = int(np.count_nonzero(answered))
+        self.answered += count
+        if not self.first_missing and count < len(answered):
             self.first_missing = str(ids[~answered][0])
 
     def observe(self, ids: Array, scores: Array, finite: NDArray[np.bool_]) -> None:
@@ -47,17 +48,19 @@ class HeadSummary:
         judged = list(self.head.judged)
         flat = scores[:, judged].reshape(len(scores), len(judged), -1)
         bad = ~finite[:, judged]
-        for k in np.flatnonzero(bad.any(axis=0)):
-            if not self.first_unfinite[k]:
-                self.first_unfinite[k] = str(ids[bad[:, k]][0])
-        self.unfinite += bad.sum(axis=0)
+        broken = bool(bad.any())
+        if broken:
+            for k in np.flatnonzero(bad.any(axis=0)):
+                if not self.first_unfinite[k]:
+                    self.first_unfinite[k] = str(ids[bad[:, k]][0])
+            self.unfinite += bad.sum(axis=0)
         if flat.shape[2]:
             low = high = flat
-            if bad.any():
+            if broken:
                 whole = np.isfinite(flat)
                 low, high = np.where(whole, flat, np.inf), np.where(whole, flat, -np.inf)
-            self.low = np.minimum(self.low, low.min(axis=2).min(axis=0))
-            self.high = np.maximum(self.high, high.max(axis=2).max(axis=0))
+            self.low = np.minimum(self.low, low.min(axis=(0, 2)))
+            self.high = np.maximum(self.high, high.max(axis=(0, 2)))
 
     def limits(self) -> tuple[float, float]:
         """Lowest and highest value that the head may give."""

@@ -122,8 +122,13 @@ def scored_table(
     codes = encode(scores_to_logits(raw, head.score))[:, judged].reshape(flat)
     positive = (truth[:, judged] == 1).reshape(flat)
     counted = valid[:, judged].reshape(flat)
-    frame, series, event = np.nonzero(counted)
-    keys, counts = histogram(series, batch.cell[frame], positive[frame, series, event], codes[frame, series, event])
+    if counted.all():
+        series = np.tile(np.repeat(np.arange(len(judged)), counted.shape[2]), len(raw))
+        cell = np.repeat(batch.cell, len(judged) * counted.shape[2])
+        keys, counts = histogram(series, cell, positive.reshape(-1), codes.reshape(-1))
+    else:
+        frame, series, _ = np.nonzero(counted)
+        keys, counts = histogram(series, batch.cell[frame], positive[counted], codes[counted])
     per_frame = {"frames": counted.any(axis=2).astype(np.int64), **(moments or {})}
     return summed(head, batch, per_frame, keys, counts)
 

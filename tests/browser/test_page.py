@@ -11,7 +11,7 @@ import pytest
 from gate.judge.decision import Decision
 from gate.report import render_page, words
 from tests.browser.conftest import Show
-from tests.support.decisions import a_cell, a_decision, a_large_decision, a_loss, a_mixed_decision
+from tests.support.decisions import a_cell, a_decision, a_large_decision, a_loss, a_mixed_decision, an_undecided
 from tests.support.faces import HOSTILE, hostile_decision
 from tests.support.pages import a_moved, details_of
 
@@ -140,6 +140,15 @@ def test_a_link_to_a_regressed_prediction_goes_to_its_block(show: Show, large: s
     assert abs(page.locator("[id='front.road_edge']").bounding_box()["y"]) < 60
     page.evaluate("location.hash = '#front.road_edge-that-is-not'")
     assert page.locator("html").get_attribute("data-ready") == "yes"
+
+
+def test_a_link_to_a_folded_block_unfolds_it(show: Show) -> None:
+    cells = [an_undecided(f"front.s{k}", suspect=True, delta_worse=-0.1 + 0.01 * k) for k in range(6)]
+    page = show(page_of(a_decision(cells, "INCONCLUSIVE")))
+    block = page.locator("[id='front.s5']")
+    assert not block.is_visible()
+    page.evaluate("location.hash = '#front.s5'")
+    block.wait_for(state="visible")
 
 
 def test_everything_works_from_the_keyboard(show: Show, mixed: str) -> None:

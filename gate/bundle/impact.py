@@ -1,0 +1,218 @@
+"""Impact: which heads a change can reach, told from the bytes of two bundles; nothing is loaded and nothing runs.
+
+A head of one network that reads a head of another hangs on that head alone, not on the rest of its network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gate.bundle.archive import digest
+from gate.bundle.bundle import Bundle, Network
+from gate.bundle.graph import Graph, read_graph
+from gate.bundle.scan import scanned
+from gate.bundle.walk import Leaf, Made, Node
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why heads of a network are reached. kind: what differs; names: of weights, of a node with its operator, or of
+    upstream heads; heads: `network.head`, those that this reaches.
+    """
+
+    network: str
+    kind: Literal["weights", "program", "output", "format", "upstream", "wiring", "whole", "predictions"]
+    names: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What a change can reach. All names are `network.head`; of recorded predictions, whose heads stand in their files,
+    `network.*`.
+
+    identical, reached: heads of both bundles; added, removed: of one. rewritten: networks whose own program or wiring
+    changed. causes: why heads are reached.
+    """
+
+    identical: tuple[str, ...]
+    reached: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    rewritten: tuple[str, ...]
+    causes: tuple[Cause, ...]
+
+    def is_identical(self, output: str) -> bool:
+        """Can the change not reach this output, `network.head`?"""
+        return output in self.identical or f"{output.partition('.')[0]}.*" in self.identical
+
+
+def program_graph(network: Network, data: bytes) -> Graph:
+    """The graph of a single program, whatever its inputs are made of."""
+    return read_graph(data, network.heads, {name: _source(source) for name, source in network.inputs})
+
+
+def digests_of(bundle: Bundle, outputs: Collection[str]) -> dict[str, str]:
+    """Output `network.head` -> digest of all that it is made of: of a program, its own subgraph with its weights and
+    those of the heads that it reads; of recorded predictions, their files.
+
+    Raises RefusedError and BundleError as `scanned` does.
+    """
+    made = {name: m.digest for name, m in heads_of(graphs_of(bundle)).items()}
+    recorded = {n.name: n.digest for n in bundle.networks if n.program is None}
+    return {
+        output: digest("recorded", recorded[output.partition(".")[0]], output)
+        if output.partition(".")[0] in recorded
+        else made[output]
+        for output in outputs
+    }
+
+
+def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
+    """The graphs of a bundle's programs, in running order.
+
+    unread: networks known to be equal to those of another bundle; their files are not opened, and their heads' digests
+    are then good for a comparison with that bundle only.
+    """
+    found: dict[str, Graph] = {}
+    for network in bundle.networks:
+        if network.program is None:
+            continue
+        if network.name in unread:
+            found[network.name] = _unread(network)
+            continue
+        made = heads_of(found)
+        fed = {name: made[source] if "." in source else _source(source) for name, source in network.inputs}
+        found[network.name] = read_graph(scanned(network.program), network.heads, fed)
+    return found
+
+
+def heads_of(graphs: Mapping[str, Graph]) -> dict[str, Made]:
+    """`network.head` -> what it is made of."""
+    return {f"{network}.{head}": made for network, graph in graphs.items() for head, made in graph.heads.items()}
+
+
+def impact_of(old: Bundle, new: Bundle) -> Impact:
+    """What the change from one bundle to the other can reach.
+
+    Networks with equal digests are equal by their bytes; only the others are opened. Raises RefusedError and
+    BundleError as `scanned` does.
+    """
+    before = {n.name: n for n in old.networks}
+    same = {n.name for n in new.networks if n.name in before and before[n.name].digest == n.digest}
+    graphs = graphs_of(old, same), graphs_of(new, same)
+    sides = [_named(bundle, given) for bundle, given in zip((old, new), graphs, strict=True)]
+    both = [name for name in sides[1] if name in sides[0]]
+    reached = tuple(name for name in both if sides[0][name] != sides[1][name])
+    causes = [
+        cause
+        for network in new.networks
+        if network.name in before and network.name not in same
+        for cause in _told(network, list(_causes(before[network.name], network, *graphs, reached)), reached)
+    ]
+    return Impact(
+        tuple(name for name in both if sides[0][name] == sides[1][name]),
+        reached,
+        tuple(name for name in sides[1] if name not in sides[0]),
+        tuple(name for name in sides[0] if name not in sides[1]),
+        tuple(
+            n.name
+            for n in new.networks
+            if (o := before.get(n.name)) is None or (o.content, o.inputs, o.heads) != (n.content, n.inputs, n.heads)
+        ),
+        tuple(causes),
+    )
+
+
+def _source(source: str) -> Made:
+    made = digest("suite input", source)
+    return Made(made, made)
+
+
+def _unread(network: Network) -> Graph:
+    made = {head: digest("network", network.digest, head) for head in network.heads}
+    return Graph({head: Made(d, d) for head, d in made.items()}, whole="it was not read")
+
+
+def _named(bundle: Bundle, graphs: Mapping[str, Graph]) -> dict[str, str]:
+    """Output -> digest, in running order."""
+    found: dict[str, str] = {}
+    for network in bundle.networks:
+        if network.program is None:
+            found[f"{network.name}.*"] = network.digest
+        else:
+            found |= {f"{network.name}.{h}": m.digest for h, m in graphs[network.name].heads.items()}
+    return found
+
+
+def _causes(
+    before: Network, after: Network, old: Mapping[str, Graph], new: Mapping[str, Graph], reached: Collection[str]
+) -> Iterator[Cause]:
+    name = after.name
+    heads = tuple(head for head in after.heads if f"{name}.{head}" in reached)
+    if after.program is None or before.program is None:
+        yield Cause(name, "predictions", (), (f"{name}.*",))
+        return
+    if not heads:
+        return
+    ours, theirs = new[name], old[name]
+    for graph in (ours, theirs):
+        if graph.whole:
+            yield Cause(name, "whole", (graph.whole,), _full(name, heads))
+            return
+    if dict(before.inputs) != dict(after.inputs):
+        yield Cause(name, "wiring", tuple(f"{k} = {s}" for k, s in after.inputs), _full(name, heads))
+    elif ours.about != theirs.about:
+        yield Cause(name, "format", (), _full(name, heads))
+    taken = {head: ours.taken([head]) for head in heads}
+    yield from _weights(name, taken, theirs)
+    yield from _nodes(name, taken, ours, theirs)
+    sources = dict(after.inputs)
+    for source in dict.fromkeys(s for s in sources.values() if s in reached):
+        fed = [h for h, items in taken.items() if any(_reads(item, source, sources) for item in items)]
+        if fed:
+            yield Cause(name, "upstream", (source,), _full(name, fed))
+
+
+def _told(network: Network, causes: list[Cause], reached: Collection[str]) -> list[Cause]:
+    """The causes, and what is left when they do not tell why a head is reached: its name stands for another value."""
+    told = {head for cause in causes for head in cause.heads}
+    moved = tuple(name for head in network.heads if (name := f"{network.name}.{head}") in reached and name not in told)
+    return [*causes, Cause(network.name, "output", (), moved)] if moved else causes
+
+
+def _weights(name: str, taken: Mapping[str, list[Leaf | Node]], old: Graph) -> Iterator[Cause]:
+    """Weights that differ, together where they reach the same heads."""
+    stored = {leaf.name: leaf.made.digest for leaf in old.leaves if leaf.kind == "weight"}
+    reach: dict[str, list[str]] = {}
+    for head, items in taken.items():
+        for item in items:
+            if isinstance(item, Leaf) and item.kind == "weight" and stored.get(item.name) != item.made.digest:
+                reach.setdefault(item.name, []).append(head)
+    for heads in dict.fromkeys(tuple(h) for h in reach.values()):
+        yield Cause(name, "weights", tuple(w for w, h in reach.items() if tuple(h) == heads), _full(name, heads))
+
+
+def _nodes(name: str, taken: Mapping[str, list[Leaf | Node]], new: Graph, old: Graph) -> Iterator[Cause]:
+    """Heads whose program differs, weights apart, by the first node that the old program does not have although it has
+    all that the node reads.
+    """
+    known = {item.made.form for item in (*old.leaves, *old.nodes)}
+    forms = [item.made.form for item in (*new.leaves, *new.nodes)]
+    first: dict[str, list[str]] = {}
+    for head, items in taken.items():
+        nodes = (i for i in items if isinstance(i, Node) and i.made.form not in known)
+        if node := next((n for n in nodes if all(forms[k] in known for k in n.needs)), None):
+            first.setdefault(f"{node.name} ({node.target.removeprefix('torch.ops.')})", []).append(head)
+    for node, heads in first.items():
+        yield Cause(name, "program", (node,), _full(name, heads))
+
+
+def _reads(item: Leaf | Node, source: str, sources: Mapping[str, str]) -> bool:
+    return isinstance(item, Leaf) and item.kind == "input" and sources[item.name] == source
+
+
+def _full(network: str, heads: Collection[str]) -> tuple[str, ...]:
+    return tuple(f"{network}.{head}" for head in heads)

@@ -1,0 +1,396 @@
+"""What a change cannot reach is not run and not tested, what it can reach is; and the claim is checked on frames."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gate.bundle import Impact, digests_of, impact_of, read_bundle
+from gate.errors import BundleError
+from gate.pipeline import Result, compare_bundles
+from gate.run import Run, Watch, local, program, run, watched
+from gate.suite import read_suite
+from tests.support.hydra import archive, edited, nodes_of
+from tests.support.tiny import IMAGE, POLICY, SUITE, World, gate, refreeze, with_images
+
+HEADS = ("sign", "range", "spare")
+
+
+class Signs(nn.Module):
+    """Two judged heads and a spare one on a shared gain; each head has a weight of its own."""
+
+    def __init__(self, heads: Collection[str] = HEADS, gain: float = 8.0, **own: float) -> None:
+        super().__init__()
+        self.names = tuple(heads)
+        self.gain = nn.Parameter(torch.tensor(gain))
+        self.own = nn.ParameterDict({name: nn.Parameter(torch.tensor(own.get(name, 0.0))) for name in heads})
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen = (image.mean((2, 3)) - 0.5) * self.gain
+        answers = {name: seen[:, :2] + weight for name, weight in self.own.items()}
+        return {name: values[:, :1] if name == "range" else values for name, values in answers.items()}
+
+
+def _from_elsewhere(document: dict[str, Any]) -> None:
+    for node in nodes_of(document):
+        node["metadata"] = {"stack_trace": "another file"}
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, bytes]:
+    return {
+        "old": archive(Signs()),
+        "again": edited(archive(Signs()), _from_elsewhere),
+        "range": archive(Signs(range=0.5)),
+        "gain": archive(Signs(gain=7.0)),
+    }
+
+
+@pytest.fixture
+def exam(small_world: World, tmp_path: Path) -> Path:
+    """A suite that judges `cam.sign` and `cam.range` from pictures."""
+    folder = with_images(tmp_path / "suite", small_world, freeze=False)
+    sign, _, distance = SUITE.split("[[heads]]")[1:]
+    (folder / "suite.toml").write_text("[[heads]]".join([SUITE.split("[[heads]]")[0], sign, distance]) + IMAGE)
+    (folder / "policy.toml").write_text(POLICY + '\n[[rules]]\nmatch = "cam.spare"\ntier = "advisory"\n')
+    refreeze(folder)
+    return folder
+
+
+def bundle(folder: Path, cam: bytes, *, heads: Collection[str] = HEADS, **more: bytes) -> Path:
+    """Networks by name; `cam` has the named heads, the others read `cam.sign` and have one head `out`."""
+    folder.mkdir(parents=True)
+    text = '[bundle]\nname = "tiny"\nversion = "1"\n'
+    for name, data in {"cam": cam, **more}.items():
+        (folder / f"{name}.pt2").write_bytes(data)
+        fed = 'image = "image"' if name == "cam" else 'signs = "cam.sign"'
+        names = ", ".join(f'"{h}"' for h in (heads if name == "cam" else ("out",)))
+        text += f'\n[networks.{name}]\nprogram = "{name}.pt2"\ninputs = {{ {fed} }}\nheads = [{names}]\n'
+    (folder / "bundle.toml").write_text(text)
+    return folder
+
+
+def impact(old: Path, new: Path) -> Impact:
+    return impact_of(read_bundle(old), read_bundle(new))
+
+
+class Reader(nn.Module):
+    def forward(self, signs: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"out": signs.sum(1, keepdim=True) * 3}
+
+
+# Across networks
+
+
+def test_a_head_reaches_the_networks_that_read_it_and_no_other_head_does(
+    programs: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    top = archive(Reader(), (2,))
+    old = bundle(tmp_path / "old", programs["old"], top=top)
+    other_head, trunk = (bundle(tmp_path / n, programs[n], top=top) for n in ("range", "gain"))
+    found = impact(old, other_head)
+    assert set(found.reached) == {"cam.range"}
+    assert set(found.identical) == {"cam.sign", "cam.spare", "top.out"}
+    found = impact(old, trunk)
+    assert set(found.reached) == {"cam.sign", "cam.range", "cam.spare", "top.out"}
+    assert ("upstream", ("cam.sign",), ("top.out",)) in [(c.kind, c.names, c.heads) for c in found.causes]
+
+
+def test_heads_that_come_and_go_and_networks_that_are_fed_otherwise(
+    programs: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    old = bundle(tmp_path / "old", programs["old"], top=archive(Reader(), (2,)))
+    fewer = bundle(tmp_path / "new", archive(Signs(("sign", "extra"))), heads=("sign", "extra"))
+    found = impact(old, fewer)
+    assert (found.identical, found.added) == (("cam.sign",), ("cam.extra",))
+    assert set(found.removed) == {"cam.range", "cam.spare", "top.out"}
+    other = bundle(tmp_path / "other", programs["old"], top=archive(Reader(), (2,)))
+    (other / "bundle.toml").write_text((other / "bundle.toml").read_text().replace("cam.sign", "cam.spare"))
+    found = impact(old, other)
+    assert found.reached == ("top.out",)
+    assert [c.kind for c in found.causes] == ["wiring"]
+
+
+def test_a_digest_of_an_output_is_the_same_whoever_asks_and_wherever_the_bundle_lies(
+    programs: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    wanted = ["cam.sign", "cam.range"]
+    old, range_ = (digests_of(read_bundle(bundle(tmp_path / n, programs[n])), wanted) for n in ("old", "range"))
+    again = digests_of(read_bundle(bundle(tmp_path / "deeper" / "again", programs["again"])), wanted)
+    assert old == again
+    assert old["cam.sign"] == range_["cam.sign"]
+    assert old["cam.range"] != range_["cam.range"]
+
+
+# The command
+
+
+def test_bundle_diff_says_what_is_reached_and_why(programs: Mapping[str, bytes], tmp_path: Path) -> None:
+    bundle(tmp_path / "old", programs["old"])
+    bundle(tmp_path / "new", programs["gain"])
+    bundle(tmp_path / "one", programs["range"])
+    ended = gate("bundle", "diff", "old", "new", cwd=tmp_path)
+    assert (ended.code, ended.made) == (0, ())
+    assert "The change reaches 3 of 3 heads; 0 are identical." in ended.out
+    assert "trunk of cam: weights of gain differ (gain)\n  reaches 3 of 3 heads" in ended.out
+    ended = gate("bundle", "diff", "old", "one", cwd=tmp_path)
+    assert "The change reaches 1 of 3 heads; 2 are identical." in ended.out
+    assert "cam.range: weights of own differ (own.range)\n  reaches 1 of 3 heads: cam.range" in ended.out
+    told = json.loads(gate("bundle", "diff", "old", "one", "--json", cwd=tmp_path).out)
+    assert told["schema"] == "gate.impact/1"
+    assert {h["head"]: h["impact"] for h in told["heads"]} == {
+        "cam.sign": "identical",
+        "cam.range": "reached",
+        "cam.spare": "identical",
+    }
+    assert told["causes"] == [
+        {"network": "cam", "kind": "weights", "names": ["own.range"], "heads": ["cam.range"]},
+    ]
+
+
+def test_bundle_diff_names_the_first_node_that_differs(programs: Mapping[str, bytes], tmp_path: Path) -> None:
+    class Wider(Signs):
+        def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            answers = super().forward(image)
+            return {**answers, "range": answers["range"].tanh()}
+
+    bundle(tmp_path / "old", programs["old"])
+    bundle(tmp_path / "new", archive(Wider()))
+    ended = gate("bundle", "diff", "old", "new", cwd=tmp_path)
+    assert "cam.range: the program differs from node tanh (aten.tanh.default) on" in ended.out
+
+
+def test_bundle_diff_imports_neither_torch_nor_numbers(programs: Mapping[str, bytes], tmp_path: Path) -> None:
+    bundle(tmp_path / "old", programs["old"])
+    bundle(tmp_path / "new", programs["range"])
+    code = (
+        "import sys\nsys.argv = ['gate', 'bundle', 'diff', 'old', 'new']\nfrom gate.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code)\n"
+        "print([m for m in ('torch', 'pandas', 'sklearn', 'great_expectations') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["0", "[]"]
+
+
+def test_bundle_show_prints_a_digest_for_each_head(programs: Mapping[str, bytes], tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "old", programs["old"])
+    shown = gate("bundle", "show", "old", cwd=tmp_path).out
+    for output, made in digests_of(read_bundle(folder), [f"cam.{h}" for h in HEADS]).items():
+        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [output.removeprefix("cam.")])
+        assert line.endswith(f"sha256:{made}")
+
+
+# What is run
+
+
+def compared(old: Path, new: Path, exam: Path, lines: list[str] | None = None) -> Result:
+    return compare_bundles(
+        old,
+        new,
+        suite=exam,
+        policy=exam / "policy.toml",
+        thresholds=exam / "none",
+        tell=(lines if lines is not None else []).append,
+    )
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_only_the_reached_head_runs_and_the_decision_is_that_of_a_full_run(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["range"])
+    lines: list[str] = []
+    part = compared(old, new, exam, lines)
+    assert lines == [
+        "candidate: ran 1 of 3 heads (cam.range); 2 identical by construction, "
+        "1 of these compared bit for bit on a batch of frames"
+    ]
+    everything = Impact((), ("cam.sign", "cam.range", "cam.spare"), (), (), ("cam",), ())
+    monkeypatch.setattr("gate.pipeline.impact_of", lambda old, new: everything)
+    whole = compared(old, new, exam)
+    cells = {(c.prediction, c.metric, c.slice): c for c in part.decision.cells}
+    assert {c.impact for c in whole.decision.cells} == {"reached"}
+    for cell in whole.decision.cells:
+        same = cells[cell.prediction, cell.metric, cell.slice]
+        assert same.impact == ("reached" if cell.prediction == "cam.range" else "identical")
+        if cell.prediction == "cam.range":
+            assert replace(same, p_adjusted=None) == replace(cell, p_adjusted=None)
+        elif cell.delta is not None:  # an identical head needs no floor of evidence, one that was run does
+            assert (same.incumbent, same.candidate, same.delta) == (cell.incumbent, cell.candidate, cell.delta)
+    assert part.decision.networks[0].impact == "reached"
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_a_release_that_was_only_exported_anew_answers_one_batch_and_is_identical(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["again"])
+    frames: list[int] = []
+    forward = local._forward
+
+    def counted(networks: Any, programs: Any, inputs: Mapping[str, Any], parts: Any = None) -> Any:
+        frames.append(len(inputs["image"]))
+        return forward(networks, programs, inputs, parts)
+
+    monkeypatch.setattr(local, "_forward", counted)
+    lines: list[str] = []
+    result = compared(old, new, exam, lines)
+    assert "candidate: ran 0 of 3 heads; 3 identical by construction, 2 of these compared" in lines[0]
+    assert {c.impact for c in result.decision.cells} == {"identical"}
+    assert result.decision.networks[0].impact == "identical"
+    once = frames.copy()
+    frames.clear()
+    run(read_bundle(old), read_suite(exam))
+    # The whole programs of the candidate ran on one batch, and the incumbent on all of them.
+    assert sum(once) - sum(frames) <= 2 * program.BATCH
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_equal_bytes_load_no_program_of_the_candidate(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["old"])
+    loaded: list[Path] = []
+    load = local.load_program
+    monkeypatch.setattr(local, "load_program", lambda n, shapes: loaded.append(n.program) or load(n, shapes))
+    compared(old, new, exam)
+    assert loaded == [old / "cam.pt2"]
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_a_false_claim_of_identity_breaks_its_predictions_and_everything_runs(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["range"])
+    lie = replace(impact(old, new), identical=("cam.sign", "cam.range", "cam.spare"), reached=())
+    monkeypatch.setattr("gate.pipeline.impact_of", lambda old, new: lie)
+    lines: list[str] = []
+    decision = compared(old, new, exam, lines).decision
+    assert decision.decision == "NO-GO"
+    cells = [c for c in decision.cells if c.slice == "all"]
+    assert {(c.prediction, c.verdict) for c in cells if c.verdict == "broken"} == {("cam.range", "broken")}
+    (reason,) = {c.reason for c in cells if c.prediction == "cam.range"}
+    assert "not equal bit for bit in the spot check on frames f00" in reason
+    assert {c.impact for c in decision.cells} == {"reached"}
+    assert "cam.range differ, so nothing is taken to be identical and all heads ran" in lines[0]
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_a_difference_in_the_last_bit_is_seen_by_the_spot_check(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path
+) -> None:
+    nearly = archive(Signs(gain=float(np.nextafter(np.float32(8), np.float32(9)))))
+    suite, watch = read_suite(exam), Watch(1, frozenset({"cam.sign"}))
+    first, again, other = (
+        watched(read_bundle(bundle(tmp_path / name, data)), suite, watch)["cam.sign"]
+        for name, data in (("a", programs["old"]), ("b", programs["again"]), ("c", nearly))
+    )
+    assert first == again
+    assert first != other
+
+
+# Sub-programs
+
+
+class Trunk(nn.Module):
+    """Heads of all shapes, a write in place, and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
+        self.map, self.fc = nn.Conv2d(6, 2, 1), nn.Linear(6, 3)
+        self.eval()
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = self.stem(image)
+        y = x * 2
+        y[:, 0].add_(1)
+        halves = x.split(3, dim=1)
+        best = x.flatten(2).max(dim=2)
+        return self.map(x), self.fc(x.mean((2, 3))), y, halves[1], best.values, x
+
+
+def test_a_sub_program_answers_the_bits_of_the_whole(tmp_path: Path) -> None:
+    heads = ("map", "fc", "written", "half", "best", "trunk")
+    network = read_bundle(bundle(tmp_path / "b", archive(Trunk()), heads=heads)).networks[0]
+    forward = program.load_program(network, {"image": (3, 8, 8)})
+    images = {"image": np.random.default_rng(0).random((5, 3, 8, 8), np.float32)}
+    whole = forward(images)
+    for wanted in [*([h] for h in heads), ["map", "half"], ["fc", "written", "trunk"]]:
+        part = forward(images, wanted)
+        assert sorted(part) == sorted(wanted)  # nothing else was computed
+        assert all(part[h][0].tobytes() == whole[h][0].tobytes() for h in wanted)
+        assert all(part[h][1] == whole[h][1] for h in wanted)
+
+
+def test_a_sub_program_runs_fewer_operators_and_keeps_the_limits_of_the_whole(tmp_path: Path) -> None:
+    network = read_bundle(bundle(tmp_path / "b", archive(Signs()))).networks[0]
+    forward = program.load_program(network, {"image": (3, 8, 8)})
+    calls: list[str] = []
+
+    class Counted(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            calls.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    def counted(heads: Collection[str] | None) -> int:
+        calls.clear()
+        with Counted():
+            forward({"image": np.zeros((2, 3, 8, 8), np.float32)}, heads)
+        return sum("add" in call for call in calls)
+
+    assert (counted(None), counted(["sign"]), counted(["sign", "spare"])) == (3, 1, 2)
+    for heads in (None, ["sign"]):
+        with pytest.raises(BundleError, match="the program failed"):
+            forward({"image": np.zeros((300, 3, 8, 8), np.float32)}, heads)
+
+
+def test_a_program_that_is_not_understood_runs_whole(tmp_path: Path) -> None:
+    class Branch(nn.Module):
+        def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen = image.mean((2, 3))
+            return {"sign": torch.cond(seen.sum() > 0, lambda a: a.sin(), lambda a: a.cos(), (seen,)), "spare": seen}
+
+    network = read_bundle(bundle(tmp_path / "b", archive(Branch()), heads=("sign", "spare"))).networks[0]
+    forward = program.load_program(network, {"image": (3, 8, 8)})
+    assert sorted(forward({"image": np.ones((2, 3, 8, 8), np.float32)}, ["spare"])) == ["sign", "spare"]
+
+
+def test_a_program_that_writes_into_its_input_changes_nobody_elses(tmp_path: Path) -> None:
+    class Writer(nn.Module):
+        def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"sign": image.add_(1).mean((2, 3))}
+
+    network = read_bundle(bundle(tmp_path / "b", archive(Writer()), heads=("sign",))).networks[0]
+    images = {"image": np.zeros((2, 3, 8, 8), np.float32)}
+    answer = program.load_program(network, {"image": (3, 8, 8)})(images)
+    assert (answer["sign"][0] == 1).all()
+    assert not images["image"].any()
+
+
+def test_a_sub_program_that_differs_from_the_whole_is_not_used(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, suite = read_bundle(bundle(tmp_path / "b", programs["old"])), read_suite(exam)
+    honest = run(made, suite, ["cam.range"])
+    assert honest.ran == ("cam.range",)
+
+    def wrong(exported: Any, graph: Any, network: Any, heads: tuple[str, ...]) -> Any:
+        return lambda image: tuple(image.mean((2, 3))[:, :1] for _ in heads)
+
+    monkeypatch.setattr(program, "_part", wrong)
+    local._loaded.cache_clear()  # the honest part is kept with its program
+    held: Run = run(made, suite, ["cam.range"])
+    assert held.evidence["cam.range"] == honest.evidence["cam.range"]
+    assert held.ran == tuple(f"cam.{head}" for head in HEADS)
