@@ -137,7 +137,8 @@ def compare_bundles(
             identical = set()  # a digest that was wrong once is trusted no more
         after = _run_what_changed(new, exam, before, identical, progress, store, tell)
         _refuse(after, exam, watch, differing)
-        tell(_what_ran(after, names, identical, watch, differing))
+        if identical or watch is not None:
+            tell(_what_ran(after, names, identical, watch, differing))
         since = {
             digest: before if digest == old.digest else answers("anchor", b)
             for digest, b in older.items()

@@ -128,7 +128,7 @@ def test_with_a_store_or_a_file_or_neither_the_verdict_is_the_same(exported: Pat
     assert "candidate: 3 of 3 heads from the store\n" in said
     brought, said = verdict(exported, "--store", "none", "--evidence", FILE)
     assert "incumbent: 3 of 3 heads from a file\n" in said
-    assert "candidate" not in said.replace("candidate: 144 of 144 frames", "")
+    assert "candidate: 3 of 3 heads from" not in said
     assert plain == first == second == brought
 
 

@@ -57,15 +57,15 @@ def _short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def odd_world() -> World:
     """Clips of five frames: spans of sixteen begin and end inside them."""
     return make_world(frames=5)
 
 
 @pytest.fixture(scope="module")
-def exam(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exam(odd_world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """180 frames in twelve spans, and a bundle `old` with much that is wrong."""
-    return broken_world(tmp_path_factory.mktemp("exam"), world)
+    return broken_world(tmp_path_factory.mktemp("exam"), odd_world)
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], list[int]]]:
     runs: list[tuple[list[str], list[int]]] = []
     real = local._answered
 
-    def answered(bundle: Any, suite: Any, truths: Any, recorded: Any, spans: Any, progress: Any) -> Iterator[Any]:
+    def answered(bundle: Any, suite: Any, truths: Any, recorded: Any, spans: Any, *more: Any) -> Iterator[Any]:
         runs.append(([t.head.name for t in truths], [s.start for s in spans]))
-        return real(bundle, suite, truths, recorded, spans, progress)
+        return real(bundle, suite, truths, recorded, spans, *more)
 
     monkeypatch.setattr(local, "_answered", answered)
     return runs
@@ -145,10 +145,12 @@ def test_whatever_part_of_a_store_is_there_the_evidence_is_the_same(
     assert all(path.read_bytes() == data for path, data in left.items())
 
 
-def test_only_heads_of_a_changed_network_run_again(world: World, exam: Path, tmp_path: Path, asked: Asked) -> None:
+def test_only_heads_of_a_changed_network_run_again(odd_world: World, exam: Path, tmp_path: Path, asked: Asked) -> None:
     for name, seed in (("a", 1), ("b", 2)):
-        folder = write_bundle(tmp_path / name, world, {k: v for k, v in predict(world).items() if k != "range"})
-        frames = pa.table({"frame_id": pa.array(world.ids), "range": nested(predict(world, seed=seed)["range"])})
+        folder = write_bundle(tmp_path / name, odd_world, {k: v for k, v in predict(odd_world).items() if k != "range"})
+        frames = pa.table(
+            {"frame_id": pa.array(odd_world.ids), "range": nested(predict(odd_world, seed=seed)["range"])}
+        )
         pq.write_table(frames, folder / "far.parquet")
         with (folder / "bundle.toml").open("a") as file:
             file.write('\n[networks.far]\npredictions = "far.parquet"\n')
@@ -218,7 +220,7 @@ def test_a_suite_of_any_length_has_few_spans(frames: int, least: int, spans: int
     assert len(spans_of(Frames(), 1)) <= 16  # type: ignore[arg-type]
 
 
-def test_memory_is_that_of_a_run_without_a_store(world: World, exam: Path, tmp_path: Path) -> None:
+def test_memory_is_that_of_a_run_without_a_store(odd_world: World, exam: Path, tmp_path: Path) -> None:
     def peak(store: Path | None) -> int:
         tracemalloc.start()
         try:
@@ -342,12 +344,12 @@ def test_what_is_damaged_is_set_aside_and_run_again(
 
 
 def test_a_bundle_that_changes_while_it_runs_leaves_nothing_behind(
-    world: World, exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    odd_world: World, exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(exam, tmp_path / "work")
     old = tmp_path / "work" / "old"
     bundle, suite, store = read_bundle(old), read_suite(tmp_path / "work" / "suite"), opened(tmp_path / "store")
-    write_bundle(old, world, predict(world, seed=9))  # exported anew after its digest was taken
+    write_bundle(old, odd_world, predict(odd_world, seed=9))  # exported anew after its digest was taken
     with pytest.raises(LockError, match="changed while it ran"):
         run(bundle, suite, store=store)
     assert packs(store.root) == []
@@ -359,7 +361,7 @@ def test_a_bundle_that_changes_while_it_runs_leaves_nothing_behind(
         nonlocal frames
         frames += done
         if frames == 48:
-            write_bundle(old, world, predict(world, seed=10))
+            write_bundle(old, odd_world, predict(odd_world, seed=10))
 
     with pytest.raises(LockError, match="changed while it ran"):
         run(bundle, suite, progress=later, store=store)
@@ -474,7 +476,7 @@ def test_a_run_that_reads_a_pack_keeps_it_young(exam: Path, filled: Path) -> Non
     assert collect(replace(opened(filled), limit=0)) == []
 
 
-def test_a_run_that_writes_keeps_the_store_within_its_limit(world: World, exam: Path, filled: Path) -> None:
+def test_a_run_that_writes_keeps_the_store_within_its_limit(odd_world: World, exam: Path, filled: Path) -> None:
     aged(filled, *[5000.0] * 12)
     first = packs(filled)
     store = replace(opened(filled), limit=int(1.6 * sum(p.stat().st_size for p in first)))
@@ -484,7 +486,7 @@ def test_a_run_that_writes_keeps_the_store_within_its_limit(world: World, exam: 
     same_network = run(read_bundle(other), read_suite(exam / "suite"), store=store)
     assert len(same_network.stored) == 4  # the name of a bundle makes no evidence
     aged(filled, *[5000.0] * 12)
-    write_bundle(other, world, predict(world, seed=4))
+    write_bundle(other, odd_world, predict(odd_world, seed=4))
     assert run(read_bundle(other), read_suite(exam / "suite"), store=store).stored == ()
     assert sum(e.size for e in entries(store)) <= store.limit
     assert 12 <= len(packs(filled)) < 24
