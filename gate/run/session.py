@@ -146,8 +146,8 @@ def device_name(device: str) -> str:
 def _dangling(network: Network, suite: Suite) -> str:
     for name, source in network.inputs:
         if "." not in source and source not in suite.inputs:
-            offers = ", ".join(suite.inputs) or "none"
-            return f"the suite has no input '{shown(source)}', which its input {shown(name)} reads; it offers {offers}; {_MEND}"
+            offers = f"it offers {', '.join(suite.inputs) or 'none'}; {_MEND}"
+            return f"the suite has no input '{shown(source)}', which its input {shown(name)} reads; {offers}"
     return ""
 
 

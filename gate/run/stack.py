@@ -118,7 +118,7 @@ class Stack:
                 if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
                     outputs, self.parts[network.name] = whole, None
         except BundleError as error:
-            self.failed[network.name] = error.what
+            self.failed[network.name] = error.brief
             return {}
         return {f"{network.name}.{head}": output for head, output in outputs.items()}
 

@@ -36,7 +36,7 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                         networks[network.name] = network
                         send(connection, {"done": True})
                     except BundleError as error:
-                        send(connection, {"failed": "; ".join(filter(None, (error.what, error.mend)))})
+                        send(connection, {"failed": error.brief})
                 case "plan":
                     wanted, given = head["parts"], head["given"]
                     chosen = [networks[name] for name in head["networks"]]
