@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gate.bundle import read_bundle
+from gate.bundle import Bundle, impact_of, read_bundle
 from gate.errors import ConfigError
 from gate.run import Run, Watch, partition, run, watched
 from gate.run.partition import rounds_of, steps_of
@@ -283,3 +283,67 @@ def test_rounds_hold_every_frame_once_and_clips_in_order(clips: tuple[Suite, Pat
         stepped = [part.rows[at] for _, at in steps_of(part.lengths)]
         assert all(len(set(frames.clip[r].tolist())) == len(r) for r in stepped)
         assert sorted(np.concatenate(stepped).tolist()) == sorted(part.rows.tolist())
+
+
+# Impact
+
+
+class Two(torch.nn.Module):
+    """Two states, of which the first reads the second; a head of either and one of none."""
+
+    def __init__(self, first: float = 0.5, second: float = 0.5, plain: float = 0.5) -> None:
+        super().__init__()
+        self.first, self.second, self.plain = (torch.nn.Parameter(torch.tensor(x)) for x in (first, second, plain))
+
+    def forward(self, features: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> dict[str, torch.Tensor]:
+        left = {"a": a * self.first + b, "b": b * self.second + features}
+        return {**left, "of_a": a.sum(1), "of_b": b.sum(1), "plain": features.sum(1) * self.plain}
+
+
+TWO = """\
+[bundle]
+name = "two"
+version = "1"
+
+[networks.two]
+program = "two.pt2"
+inputs = { features = "speed", a = "two.a", b = "two.b" }
+heads = ["a", "b", "of_a", "of_b", "plain"]
+state = { a = "zeros", b = "zeros" }
+"""
+
+
+def two(folder: Path, text: str = TWO, **weights: float) -> Bundle:
+    folder.mkdir()
+    (folder / "two.pt2").write_bytes(archive(Two(**weights), (5,), (5,), (5,)))
+    (folder / "bundle.toml").write_text(text)
+    return read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("weight", "reached"),
+    [("plain", {"plain"}), ("first", {"a", "b", "of_a", "of_b"}), ("second", {"a", "b", "of_a", "of_b"})],
+)
+def test_a_change_of_a_state_reaches_every_head_that_takes_one(tmp_path: Path, weight: str, reached: set[str]) -> None:
+    impact = impact_of(two(tmp_path / "old"), two(tmp_path / "new", **{weight: 0.75}))
+    assert set(impact.reached) == {f"two.{head}" for head in reached}
+    assert set(impact.identical) == {f"two.{head}" for head in {"a", "b", "of_a", "of_b", "plain"} - reached}
+
+
+def test_the_same_network_without_a_change_is_identical_and_another_wiring_of_states_is_not(tmp_path: Path) -> None:
+    old, again = two(tmp_path / "old"), two(tmp_path / "again")
+    (tmp_path / "again" / "two.pt2").write_bytes(archive(Two(), (5,), (5,), (5,)))
+    assert impact_of(old, again).reached == ()
+    crossed = TWO.replace('a = "two.a", b = "two.b"', 'a = "two.b", b = "two.a"')
+    assert set(impact_of(old, two(tmp_path / "crossed", crossed)).reached) >= {"two.of_a", "two.of_b", "two.a"}
+
+
+def test_a_longer_window_reaches_the_network_and_nothing_upstream(
+    clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path
+) -> None:
+    for path in clips[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "bundle.toml").write_text(BUNDLE.replace("window = 4", "window = 5"))
+    impact = impact_of(read_bundle(clips[1]), read_bundle(tmp_path))
+    assert impact.reached == ("look.out",)
+    assert [(c.network, c.kind) for c in impact.causes] == [("look", "wiring")]
