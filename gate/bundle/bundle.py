@@ -137,10 +137,9 @@ def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -
             f"{lines.where('networks', name, 'state')}: recurrent networks are not supported by this version of "
             "gate; ship their predictions instead (`predictions = ...`)"
         )
-    if network.program is not None and not network.program.endswith(".pt2"):
-        found.append(
-            f"{lines.where('networks', name, 'program')}: programs are torch.export archives (.pt2) in this version"
-        )
+    if network.program is not None and not network.program.endswith((".pt2", ".onnx")):
+        at = lines.where("networks", name, "program")
+        found.append(f"{at}: programs are torch.export archives (.pt2) or ONNX models (.onnx)")
     if network.program is not None and not network.heads:
         found.append(f"{where}: a program needs `heads`, the names of its outputs in order")
     if network.program is not None and not network.inputs:

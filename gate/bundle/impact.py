@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.bundle.archive import digest
 from gate.bundle.bundle import Bundle, Network
-from gate.bundle.graph import Graph, read_graph
+from gate.bundle.graph import read_graph
+from gate.bundle.made import Graph, Leaf, Made, Node, digest
 from gate.bundle.scan import scanned
-from gate.bundle.walk import Leaf, Made, Node
 
 
 @dataclass(frozen=True)

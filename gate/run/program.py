@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.bundle import Graph, Network, Node, program_graph, scanned
+from gate.bundle import Graph, Network, Node, looks_like_onnx, program_graph, scanned
 from gate.errors import BundleError, shown
 
 Array = NDArray[Any]
@@ -27,10 +27,17 @@ def runtime() -> tuple[tuple[str, str], ...]:
     """What scores may depend on besides program and frames: (name, value) pairs."""
     import torch
 
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        onnxruntime = (("onnxruntime", version("onnxruntime")),)
+    except PackageNotFoundError:
+        onnxruntime = ()
     return (
         ("device", "cpu"),
         ("instructions", torch.backends.cpu.get_cpu_capability()),
         ("machine", platform.machine()),
+        *onnxruntime,
         ("python", platform.python_version()),
         ("threads", str(torch.get_num_threads())),
         ("torch", torch.__version__),
@@ -57,6 +64,10 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
     assert network.program is not None
     where = str(network.program)
     data = scanned(network.program)
+    if looks_like_onnx(data):
+        from gate.run.onnx_program import load_onnx
+
+        return load_onnx(network, data, shapes, int(dict(runtime())["threads"]))
     exported = _exported(data, where)
     import torch
     from torch.utils import _pytree
