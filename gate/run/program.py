@@ -10,6 +10,7 @@ import operator
 import os
 import platform
 from collections.abc import Collection, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,8 +27,6 @@ BATCH = 16
 def runtime() -> tuple[tuple[str, str], ...]:
     """What scores may depend on besides program and frames: (name, value) pairs."""
     import torch
-
-    from importlib.metadata import PackageNotFoundError, version
 
     try:
         onnxruntime = (("onnxruntime", version("onnxruntime")),)
