@@ -9,12 +9,10 @@ from typing import Any
 from gate.bundle.onnx_graph import inputs_of
 from gate.bundle.onnx_operators import RUNTIME
 from gate.bundle.onnx_scan import STANDARD
-from gate.bundle.tensors import CODES
-from gate.run.bfloat16 import round_between
+from gate.run.halves import FLOAT, cast, round_between
 
 #: Texts and notes, and what only compilers for other devices read.
 _NOTES = ("doc_string", "metadata_props", "device_configurations")
-_FLOAT = CODES["float32"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ def _input(graph: Any, value: Any, fresh: Iterator[str]) -> str:
     """Add an input that takes float32, and makes the type that the program has; answers its name."""
     added, code = graph.input.add(), value.type.tensor_type.elem_type
     added.CopyFrom(value)
-    if code != _FLOAT:
-        added.name, added.type.tensor_type.elem_type = next(fresh), _FLOAT
-        _cast(graph, added.name, value.name, code)
+    if code != FLOAT:
+        added.name, added.type.tensor_type.elem_type = next(fresh), FLOAT
+        cast(graph, added.name, value.name, code)
     return added.name
 
 
@@ -76,18 +74,13 @@ def _output(graph: Any, name: str, code: int, fresh: Iterator[str]) -> str:
     Half precision, bfloat16 and small integers are exact in float32.
     """
     end = name
-    if code != _FLOAT:
+    if code != FLOAT:
         stated = graph.value_info.add(name=name)
         stated.type.tensor_type.elem_type = code
         end = next(fresh)
-        _cast(graph, name, end, _FLOAT)
-    graph.output.add(name=end).type.tensor_type.elem_type = _FLOAT
+        cast(graph, name, end, FLOAT)
+    graph.output.add(name=end).type.tensor_type.elem_type = FLOAT
     return end
-
-
-def _cast(graph: Any, before: str, after: str, code: int) -> None:
-    node = graph.node.add(op_type="Cast", input=[before], output=[after])
-    node.attribute.add(name="to", i=code, type="INT")
 
 
 def _strip(message: Any) -> None:
