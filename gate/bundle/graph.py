@@ -120,11 +120,18 @@ def _bound(spec: dict[str, Any]) -> Any:
 
 
 def _outputs(module: dict[str, Any], heads: Sequence[str]) -> dict[str, str]:
-    """head -> name of its value, as `gate.run.program` binds them: a dict by its keys, a sequence by position."""
-    graph, specs = module["graph"], module["signature"]["output_specs"]
-    if [spec.get("user_output", {}).get("arg") for spec in specs] != graph["outputs"]:
+    """head -> name of its value."""
+    outputs = module["graph"]["outputs"]
+    if [spec.get("user_output", {}).get("arg") for spec in module["signature"]["output_specs"]] != outputs:
         raise NotUnderstoodError("it writes into its weights or its inputs, or answers with something else")
-    names = [output["as_tensor"]["name"] for output in graph["outputs"]]
+    return bound(module, [output["as_tensor"]["name"] for output in outputs], heads)
+
+
+def bound(module: dict[str, Any], names: Sequence[str], heads: Sequence[str]) -> dict[str, str]:
+    """head -> its output among `names`, as `gate.run.program` binds them: a dict by its keys, a sequence by position.
+
+    module: the JSON of an exported program. Raises NotUnderstoodError when they are nested, or not the heads.
+    """
     first = module["module_call_graph"][0]
     version, tree = json.loads(first["signature"]["out_spec"])
     if first["fqn"] != "" or version != 1 or any(child["children_spec"] for child in tree["children_spec"]):

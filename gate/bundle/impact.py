@@ -82,10 +82,15 @@ def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
         if network.name in unread:
             found[network.name] = _unread(network)
             continue
-        made = heads_of(found)
-        fed = {name: made[source] if "." in source else _source(source) for name, source in network.inputs}
-        found[network.name] = read_graph(scanned(network.program), network.heads, fed)
+        found[network.name] = graph_in(network, scanned(network.program), found)
     return found
+
+
+def graph_in(network: Network, data: bytes, upstream: Mapping[str, Graph]) -> Graph:
+    """The graph of a network's program, which reads heads of others. data: what `scanned` answered of it."""
+    made = heads_of(upstream)
+    fed = {name: made[source] if "." in source else _source(source) for name, source in network.inputs}
+    return read_graph(data, network.heads, fed)
 
 
 def heads_of(graphs: Mapping[str, Graph]) -> dict[str, Made]:

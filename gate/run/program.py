@@ -217,25 +217,3 @@ def _to_numpy(tensor: Any, head: str, frames: int, where: str) -> Array:
             f"an output of shape {tuple(tensor.shape)} for {frames} frames", where=f"{where}, head {head}"
         )
     return tensor.detach().to("cpu", torch.float32).numpy()
-
-
-def describe(network: Network) -> tuple[int, list[tuple[str, str, str]]]:
-    """(parameters, rows of head, shape of a frame and type) of a program, read without running it.
-
-    Raises RefusedError and BundleError as `load_program` does.
-    """
-    assert network.program is not None
-    exported = _exported(scanned(network.program), str(network.program))
-    values = [node.meta["val"] for node in exported.graph.find_nodes(op="output")[0].args[0] if hasattr(node, "meta")]
-    from torch.utils import _pytree
-
-    result = _pytree.tree_unflatten(values, exported.call_spec.out_spec)
-    rows = [
-        (
-            head,
-            _shape(tuple(d if isinstance(d, int) else None for d in t.shape[1:])),
-            str(t.dtype).removeprefix("torch."),
-        )
-        for head, t in _named(result, network.heads, str(network.program)).items()
-    ]
-    return sum(t.numel() for t in exported.state_dict.values()), rows
