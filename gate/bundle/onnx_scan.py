@@ -98,12 +98,16 @@ def _check_graph(graph: Any, domains: list[str], where: str) -> Iterator[Any]:
     for tensor in graph.initializer:
         _check_tensor(tensor, f"{where}: weight {shown(tensor.name)}")
     for node in graph.node:
-        here = f"{where}: node {shown(node.name or node.output[:1])}"
+        here = f"{where}: node {_name(node)}"
         _check_operator(node, domains, here)
         if len({a.name for a in node.attribute}) != len(node.attribute):
             raise BundleError(f"{shown(node.op_type)} has an attribute twice", where=here, mend=_ANEW)
         for attribute in node.attribute:
             yield from _check_attribute(node, attribute, here)
+
+
+def _name(node: Any) -> str:
+    return shown(node.name or next(filter(None, node.output), "without a name"))
 
 
 def _check_operator(node: Any, domains: list[str], where: str) -> None:
@@ -172,12 +176,12 @@ def _check_names(graph: Any, where: str) -> None:
             raise BundleError(f"{shown(value.name)} is not a tensor of numbers", where=where, mend=_ANEW)
     inputs, weights = [i.name for i in graph.input], [t.name for t in graph.initializer]
     outputs = [o.name for o in graph.output]
-    for kind, names in (("input", inputs), ("weight", weights), ("output", outputs)):
+    for kind, names in (("an input", inputs), ("a weight", weights), ("an output", outputs)):
         if "" in names or len(set(names)) != len(names):
-            raise BundleError(f"an {kind} has no name, or a name twice", where=where, mend=_ANEW)
+            raise BundleError(f"{kind} without a name, or two of one name", where=where, mend=_ANEW)
     known = {*inputs, *weights}
     for node in graph.node:
-        here = f"{where}: node {shown(node.name or node.output[:1])}"
+        here = f"{where}: node {_name(node)}"
         for name in node.input:
             if name and name not in known:
                 raise BundleError(
