@@ -32,7 +32,7 @@ def hydra(
         return name
 
     nodes = [
-        helper.make_node("Conv", ["image", weight("trunk.conv", 4, 3, 3, 3)], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["image", weight("trunk.conv", 4, 3, 3, 3)], ["conv"], pads=[1] * 4, strides=[1, 1]),
         helper.make_node(
             "BatchNormalization",
             ["conv", *(weight(f"trunk.norm.{part}", 4) for part in ("scale", "bias", "mean", "var"))],
