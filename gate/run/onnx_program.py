@@ -119,7 +119,9 @@ def _check_inputs(model: Any, network: Network, shapes: Mapping[str, tuple[int, 
         dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
         if dims[:1] != [None]:
             raise BundleError(
-                f"input {value.name} takes batches of exactly {dims[0]}" if dims else f"input {value.name} is a number",
+                f"input {value.name} takes batches of exactly {dims[0]}"
+                if dims
+                else f"input {value.name} is a single number",
                 where=where,
                 mend="export with a dynamic batch, dynamic_shapes={...: {0: torch.export.Dim('batch')}}",
             )
