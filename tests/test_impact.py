@@ -20,6 +20,7 @@ from gate.errors import BundleError
 from gate.pipeline import Result, compare_bundles
 from gate.run import Watch, open_store, partition, program, run, session, stack, watched
 from gate.run.resume import made_by
+from gate.run.signature import Forward
 from gate.suite import read_suite
 from tests.support.hydra import archive, edited, nodes_of
 from tests.support.tiny import IMAGE, POLICY, SUITE, World, gate, refreeze, with_images
@@ -303,7 +304,7 @@ def test_a_difference_in_the_last_bit_is_seen_by_the_spot_check(
 # Sub-programs
 
 
-def loaded(network: Network) -> program.Forward:
+def loaded(network: Network) -> Forward:
     assert network.program is not None
     return program.load_program(network, network.program.read_bytes(), {"image": (3, 8, 8)}).forward
 

@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.bundle.archive import digest
 from gate.bundle.bundle import Bundle, Network
-from gate.bundle.graph import Graph, read_graph
+from gate.bundle.graph import read_graph
+from gate.bundle.made import Graph, Leaf, Made, Node, digest
 from gate.bundle.scan import scanned
-from gate.bundle.walk import Leaf, Made, Node
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,17 @@ def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
         if network.name in unread:
             found[network.name] = _unread(network)
             continue
-        found[network.name] = _read(network, scanned(network.program), heads_of(found))
+        found[network.name] = graph_in(network, scanned(network.program), found)
     return found
 
 
-def _read(network: Network, data: bytes, made: Mapping[str, Made]) -> Graph:
-    """The graph of a program that is fed with heads of others, and with what it left itself of the frame before.
+def graph_in(network: Network, data: bytes, upstream: Mapping[str, Graph]) -> Graph:
+    """The graph of a network's program, which reads heads of others, and what it left itself of the frame before.
 
-    A head that takes a state hangs on all states of its network, and these on one another: a second reading feeds them
-    with what the first one made of them.
+    data: what `scanned` answered of it. A head that takes a state hangs on all states of its network, and these on one
+    another: a second reading feeds them with what the first one made of them.
     """
-    fed: dict[str, Made] = {}
+    made, fed = heads_of(upstream), dict[str, Made]()
     for name, source in network.inputs:
         fed[name] = _source(source) if "." not in source or name in network.state else made[source]
         if network.window:
