@@ -28,10 +28,9 @@ from gate.calibrate import Asked, OperatingPoint, Settled, as_points, settle
 from gate.curves import average_precision, curves
 from gate.heads import Series
 from gate.lattice import encode
+from gate.run.reducing import TOGETHER
 from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each, histogram
 
-#: Heads whose scores become evidence together, as the frames of a batch do in a run.
-BATCH = 4
 #: Heads that the peers are timed on; their time is scaled to all heads.
 SAMPLE = 20
 #: Seconds within which the contract engine has loaded.
@@ -61,18 +60,18 @@ def scores(heads: int, events: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evidence_of(logits: np.ndarray, labels: np.ndarray) -> EvidenceTable:
-    """Evidence of all heads in one cell, batch by batch."""
+    """Evidence of all heads in one cell, as many reduced together as in a run."""
     heads, events = logits.shape
-    cell = np.zeros(BATCH * events, np.int64)
+    cell = np.zeros(TOGETHER * events, np.int64)
 
     def reduced(first: int) -> tuple[Ints, Ints]:
-        some = slice(first, first + BATCH)
+        some = slice(first, first + TOGETHER)
         codes = encode(logits[some]).reshape(-1)
         series = np.repeat(np.arange(len(codes) // events), events)
         keys, counts = histogram(series, cell[: len(codes)], labels[some].reshape(-1), codes)
         return keys + (first << 39), counts
 
-    parts = each(reduced, range(0, heads, BATCH))
+    parts = each(reduced, range(0, heads, TOGETHER))
     rows = tuple(Series(f"cam.it[{k}]", 0.0) for k in range(heads))
     keys, counts = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     return EvidenceTable(rows, 1, keys, counts, (), np.zeros((heads, 1, 0), np.int64))
