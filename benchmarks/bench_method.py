@@ -37,18 +37,22 @@ SAMPLE = 20
 LOADING_S = 12
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+#: Seconds, and processor seconds of all threads of this process, which other work on the machine changes less.
+Spent = tuple[float, float]
+
+
+def spent(work: Callable[[], object]) -> Spent:
+    start, used = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
-def rounds_of(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each work, round by round: all works in every round, so that a busy machine slows all alike."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+def rounds_of(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[Spent]]:
+    """What each work took, round by round: all works in every round, so that a busy machine slows all alike."""
+    found: dict[str, list[Spent]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            found[name].append(seconds(work))
+            found[name].append(spent(work))
     return found
 
 
@@ -122,7 +126,7 @@ def calibration(rounds: int, quick: bool) -> None:
     found = rounds_of(works, rounds)
     for name in found:
         if "loop" in name:
-            found[name] = [s * heads / sample for s in found[name]]
+            found[name] = [(s * heads / sample, used * heads / sample) for s, used in found[name]]
     base = "scikit-learn, a loop over heads"
     title = (
         f"operating points + average precision: {heads:,} heads x {events:,} events, one cell, {os.cpu_count()} cores"
@@ -177,13 +181,13 @@ def decision(rounds: int, quick: bool) -> None:
     heads, items = (100, 1_000) if quick else (1_000, 1_000)
     with tempfile.TemporaryDirectory() as folder:
         write_wide(Path(folder), heads, items, items // 2)
-        spent = [compared(Path(folder)) for _ in range(rounds + 1)]
+        found = [compared(Path(folder)) for _ in range(rounds + 1)]
     name = f"{heads:,} heads x {items:,} items, {items // 2} calibration"
-    show("a whole decision over recorded predictions, after imports", {name: spent[1:]}, name)
+    show("a whole decision over recorded predictions, after imports", {name: found[1:]}, name)
 
 
-def compared(root: Path) -> float:
-    """Seconds of one comparison; the contract engine, an import of its own process, is loaded before."""
+def compared(root: Path) -> Spent:
+    """What one comparison took; the contract engine, a process of its own, is loaded before."""
     import gate.pipeline as pipeline
     from gate.suite.worker import contract_worker
 
@@ -192,16 +196,18 @@ def compared(root: Path) -> float:
         loaded = mock.patch.object(pipeline, "contract_worker", return_value=nullcontext(worker))
         asked = {"suite": root, "policy": root / "policy.toml", "thresholds": root / "thresholds"}
         with loaded:
-            return seconds(lambda: pipeline.compare_bundles(root / "bundles/old", root / "bundles/new", **asked))
+            return spent(lambda: pipeline.compare_bundles(root / "bundles/old", root / "bundles/new", **asked))
 
 
-def show(title: str, found: dict[str, list[float]], base: str) -> None:
-    """Median seconds, and the median over rounds of how many times faster than the baseline each is."""
+def show(title: str, found: dict[str, list[Spent]], base: str) -> None:
+    """Median seconds and processor seconds, and the median over rounds of how many times the baseline takes."""
     print(title)
-    print(f"{'':44}{'s':>9}{'times faster':>14}")
-    for name, spent in found.items():
-        ratio = statistics.median(b / s for b, s in zip(found[base], spent, strict=True))
-        print(f"{name:44}{statistics.median(spent):9.3f}{ratio:14.1f}")
+    print(f"{'':44}{'s':>9}{'times faster':>14}{'processor s':>13}{'times less':>12}")
+    for name, rounds in found.items():
+        s, used = (statistics.median(values) for values in zip(*rounds, strict=True))
+        pairs = list(zip(found[base], rounds, strict=True))
+        faster, less = (statistics.median(b[k] / r[k] for b, r in pairs) for k in (0, 1))
+        print(f"{name:44}{s:9.3f}{faster:14.1f}{used:13.3f}{less:12.1f}")
 
 
 PARTS = {"calibration": calibration, "flips": flips, "decision": decision}
