@@ -200,8 +200,11 @@ def _check_names(graph: Any, where: str) -> None:
 
 def types_of(model: Any) -> dict[str, int]:
     """value -> type of its numbers, of a model that passed `read_onnx`; what cannot be told is left out."""
-    import onnx
+    from onnx.shape_inference import InferenceError, infer_shapes
 
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    try:
+        graph = infer_shapes(model).graph
+    except (InferenceError, RuntimeError, ValueError) as error:
+        raise BundleError(f"the types of its values contradict each other: {shown(error)}", mend=_ANEW) from error
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
     return types | {tensor.name: tensor.data_type for tensor in graph.initializer}

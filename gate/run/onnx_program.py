@@ -18,15 +18,16 @@ from gate.bundle.onnx_graph import inputs_of, outputs_of
 from gate.bundle.onnx_scan import read_onnx
 from gate.bundle.tensors import TYPES
 from gate.errors import BundleError, UsageError, shown
-from gate.run.onnx_model import Part, part_of
+from gate.run.onnx_model import part_of
+from gate.run.program import Forward
 
 Array = NDArray[Any]
 #: Types that frames of real numbers can be given as.
 _REAL = ("float32", "float16", "bfloat16", "float64")
 
 
-def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], threads: int) -> Any:
-    """The network's forward pass, a `gate.run.program.Forward`.
+def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], threads: int) -> Forward:
+    """The network's forward pass, cut down to the heads that are asked for.
 
     data: bytes that passed `scanned`. shapes: of one frame of each program input, None where it is another network's
     head. Raises BundleError when names, shapes or number of inputs or outputs differ from the manifest or the program
@@ -38,10 +39,10 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
     named = _outputs(model, network, where)
     types = {value.name: TYPES[value.type.tensor_type.elem_type][0] for value in model.graph.output}
 
-    def loaded(heads: tuple[str, ...]) -> tuple[Any, Part]:
+    def loaded(heads: tuple[str, ...]) -> tuple[Any, Mapping[str, str], Mapping[str, str]]:
         kept = None if graph.whole or heads == network.heads else {item.name for item in graph.taken(heads)}
         part = part_of(model, {head: named[head] for head in heads}, kept)
-        return _session(part.model, threads, where), part
+        return _session(part.model, threads, where), part.feeds, part.fetches
 
     parts = {network.heads: loaded(network.heads)}
 
@@ -50,16 +51,16 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
         wanted = network.heads if graph.whole or not asked else asked
         if wanted not in parts:
             parts[wanted] = loaded(wanted)
-        session, part = parts[wanted]
-        given = {fed: np.ascontiguousarray(inputs[name], np.float32) for name, fed in part.feeds.items()}
+        session, feeds, fetches = parts[wanted]
+        given = {fed: np.ascontiguousarray(inputs[name], np.float32) for name, fed in feeds.items()}
         try:
-            answers = session.run(list(part.fetches.values()), given)
+            answers = session.run(list(fetches.values()), given)
         except Exception as error:  # shapes, operators, memory: the program's own failure, never a verdict
             raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
         frames = len(next(iter(given.values())))
         return {
             head: (_checked(answer, frames, f"{where}, head {head}"), types[named[head]])
-            for head, answer in zip(part.fetches, answers, strict=True)
+            for head, answer in zip(fetches, answers, strict=True)
         }
 
     return forward
