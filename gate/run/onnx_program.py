@@ -41,7 +41,10 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
 
     def loaded(heads: tuple[str, ...]) -> tuple[Any, Mapping[str, str], Mapping[str, str]]:
         kept = None if graph.whole or heads == network.heads else {item.name for item in graph.taken(heads)}
-        part = part_of(model, {head: named[head] for head in heads}, kept)
+        try:
+            part = part_of(model, {head: named[head] for head in heads}, kept)
+        except BundleError as error:
+            raise BundleError(error.what, where=where, mend=error.mend) from error
         return _session(part.model, threads, where), part.feeds, part.fetches
 
     parts = {network.heads: loaded(network.heads)}
