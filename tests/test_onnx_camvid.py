@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from gate.bundle import Network, describe, impact_of, read_bundle
+from gate.bundle import describe, impact_of, read_bundle
 from gate.judge import Cell
 from gate.lock import write_lock
 from gate.pipeline import Result, compare_bundles
-from gate.run.program import load_program
+from gate.run.onnx_program import load_onnx
+from gate.run.store import open_store
 from gate.suite import open_suite, read_suite
 from gate.suite.inputs import read_inputs
 
@@ -33,22 +35,24 @@ FORMATS = ("pt2", "onnx")
 
 @dataclass(frozen=True)
 class Exam:
-    """bundles: (release, format) -> folder."""
+    """bundles: (release, format) -> folder. images: the first frames of the suite."""
 
     root: Path
     bundles: Mapping[tuple[str, str], Path]
+    images: NDArray[np.float32]
 
-    def network(self, release: str, form: str) -> Network:
-        (network,) = read_bundle(self.bundles[release, form]).networks
-        return network
+    def of_model(self, release: str) -> dict[str, NDArray[np.float32]]:
+        """Head -> what gate makes of the ONNX model."""
+        (network,) = read_bundle(self.bundles[release, "onnx"]).networks
+        assert network.program is not None
+        forward = load_onnx(network, network.program.read_bytes(), {"image": self.images.shape[1:]}, 1)
+        return {head: values for head, (values, _) in forward({"image": self.images}).items()}
 
-    def outputs(self, release: str, form: str, frames: int = 16) -> dict[str, NDArray[np.float32]]:
-        """Head -> answers to the first frames of the suite."""
-        suite = read_suite(self.root)
-        rows = np.arange(frames)
-        images = read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, rows)
-        forward = load_program(self.network(release, form), {"image": suite.inputs["image"].shape})
-        return {head: values for head, (values, _) in forward({"image": images["image"]}).items()}
+    def of_archive(self, release: str) -> dict[str, NDArray[np.float32]]:
+        """Head -> what torch makes of the archive, without gate."""
+        module = torch.export.load(self.bundles[release, "pt2"] / "model.pt2").module()
+        with torch.inference_mode():
+            return {head: values.numpy() for head, values in module(torch.from_numpy(self.images)).items()}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,9 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
             shutil.copy(SHARED / "bundles" / release / f"model.{form}", folder)
             manifest = (SHARED / "bundles" / release / "bundle.toml").read_text()
             (folder / "bundle.toml").write_text(manifest.replace('"model.pt2"', f'"model.{form}"'))
-    return Exam(root, bundles)
+    suite = read_suite(root)
+    images = read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, np.arange(16))["image"]
+    return Exam(root, bundles, images)
 
 
 def test_of_the_release_with_one_bad_head_that_head_alone_is_reached(exam: Exam) -> None:
@@ -84,7 +90,7 @@ def test_a_release_that_was_trained_or_quantised_anew_is_reached_everywhere(exam
 
 @pytest.mark.parametrize("release", ["incumbent", "equal", "bad_head"])
 def test_both_formats_give_the_same_scores(exam: Exam, release: str) -> None:
-    model, archive = (exam.outputs(release, form) for form in ("onnx", "pt2"))
+    model, archive = exam.of_model(release), exam.of_archive(release)
     assert list(model) == list(archive)
     for head, values in model.items():
         np.testing.assert_allclose(values, archive[head], atol=1e-4, err_msg=head)
@@ -95,8 +101,7 @@ def test_a_quantised_network_differs_by_what_a_rounding_tie_moves(exam: Exam) ->
 
     Two thirds of the scores are equal within 1e-4; the rest moves by a small part of what quantising itself costs.
     """
-    which = ("int8", "onnx"), ("int8", "pt2"), ("incumbent", "pt2")
-    model, archive, exact = (exam.outputs(*each) for each in which)
+    model, archive, exact = exam.of_model("int8"), exam.of_archive("int8"), exam.of_archive("incumbent")
     for head, values in model.items():
         apart, cost = np.abs(values - archive[head]), np.abs(archive[head] - exact[head])
         assert np.mean(apart < 1e-4) > 0.5, head
@@ -117,6 +122,7 @@ def test_both_formats_describe_the_same_network(exam: Exam) -> None:
 def decided(exam: Exam) -> Mapping[tuple[str, str], Result]:
     """(candidate, format) -> what a comparison with the incumbent of the same format says."""
     found: dict[tuple[str, str], Result] = {}
+    store = open_store(exam.root.parent / "store", print, required=True)
     for candidate in ("equal", "bad_head"):
         for form in FORMATS:
             found[candidate, form] = compare_bundles(
@@ -125,6 +131,7 @@ def decided(exam: Exam) -> Mapping[tuple[str, str], Result]:
                 suite=exam.root,
                 policy=exam.root / "policy.toml",
                 thresholds=exam.root / "thresholds",
+                store=store,
             )
     return found
 
