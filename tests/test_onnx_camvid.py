@@ -45,7 +45,7 @@ class Exam:
         """Head -> what gate makes of the ONNX model."""
         (network,) = read_bundle(self.bundles[release, "onnx"]).networks
         assert network.program is not None
-        forward = load_onnx(network, network.program.read_bytes(), {"image": self.images.shape[1:]}, 1)
+        forward = load_onnx(network, network.program.read_bytes(), {"image": self.images.shape[1:]}, 1).forward
         return {head: values for head, (values, _) in forward({"image": self.images}).items()}
 
     def of_archive(self, release: str) -> dict[str, NDArray[np.float32]]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from gate.bundle import Network, looks_like_onnx, program_graph, read_bundle
+from gate.bundle import looks_like_onnx, program_graph, read_bundle
 from gate.bundle.onnx_scan import read_onnx
 from gate.errors import BundleError
-from gate.run import program, run
+from gate.run import run
 from gate.run.onnx_model import part_of
 from gate.run.onnx_program import load_onnx
 from gate.suite import read_suite
@@ -37,7 +37,7 @@ Answers = dict[str, tuple[NDArray[np.float32], str]]
 
 def loaded(made: onnx.ModelProto | bytes, heads: tuple[str, ...] = HEADS, frame: tuple[int, ...] | None = FRAME) -> Any:
     data = made if isinstance(made, bytes) else made.SerializeToString()
-    return load_onnx(network(Path("front.onnx"), heads), data, {"image": frame}, 1)
+    return load_onnx(network(Path("front.onnx"), heads), data, {"image": frame}, 1).forward
 
 
 def reference(made: onnx.ModelProto, heads: tuple[str, ...] = HEADS) -> list[Any]:
@@ -450,10 +450,3 @@ def test_a_run_gives_the_evidence_of_the_same_program_as_an_archive(
     assert second.evidence == first.evidence
     assert second.faults() == {}
     assert dict(second.runtime)["onnxruntime"]
-
-
-def test_the_loader_goes_by_content(tmp_path: Path) -> None:
-    path = tmp_path / "front.onnx"
-    path.write_bytes(hydra().SerializeToString())
-    forward = program.load_program(Network("front", path, (), (("image", "image"),), HEADS, ""), {"image": FRAME})
-    assert equal(forward({"image": IMAGES}), loaded(hydra())({"image": IMAGES}))

@@ -33,7 +33,9 @@ LEVELS = 3
 
 @dataclass(frozen=True)
 class Compared:
-    """What a decision rested on. points: prediction -> operating point, of incumbent and candidate."""
+    """What a decision rested on. points: prediction -> operating point, of incumbent and candidate. device: where the
+    programs ran.
+    """
 
     incumbent: Bundle
     candidate: Bundle
@@ -45,6 +47,7 @@ class Compared:
     layout: Layout
     index: ClipIndex
     points: tuple[Mapping[str, OperatingPoint], Mapping[str, OperatingPoint]]
+    device: str = "cpu"
 
     @cached_property
     def row_of(self) -> dict[tuple[str, str], int]:

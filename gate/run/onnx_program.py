@@ -17,17 +17,17 @@ from gate.bundle.made import NotUnderstoodError
 from gate.bundle.onnx_graph import inputs_of, outputs_of
 from gate.bundle.onnx_scan import read_onnx
 from gate.bundle.tensors import TYPES
-from gate.errors import BundleError, UsageError, shown
+from gate.errors import BundleError, UsageError
 from gate.run.onnx_model import part_of
-from gate.run.program import Forward
+from gate.run.signature import Program, check_inputs, first_line
 
 Array = NDArray[Any]
 #: Types that frames of real numbers can be given as.
 _REAL = ("float32", "float16", "bfloat16", "float64")
 
 
-def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], threads: int) -> Forward:
-    """The network's forward pass, cut down to the heads that are asked for.
+def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], threads: int) -> Program:
+    """The network's program.
 
     data: bytes that passed `scanned`. shapes: of one frame of each program input, None where it is another network's
     head. Raises BundleError when names, shapes or number of inputs or outputs differ from the manifest or the program
@@ -35,7 +35,8 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
     """
     where = f"{network.program}, network {network.name}"
     model, graph = read_onnx(data, str(network.program)), program_graph(network, data)
-    _check_inputs(model, network, shapes, where)
+    sizes = _check_types(model, where)
+    check_inputs(sizes, network, shapes, str(network.program))
     named = _outputs(model, network, where)
     types = {value.name: TYPES[value.type.tensor_type.elem_type][0] for value in model.graph.output}
 
@@ -59,14 +60,14 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
         try:
             answers = session.run(list(fetches.values()), given)
         except Exception as error:  # shapes, operators, memory: the program's own failure, never a verdict
-            raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
+            raise BundleError(f"the program failed: {first_line(error)}", where=where) from error
         frames = len(next(iter(given.values())))
         return {
             head: (_checked(answer, frames, f"{where}, head {head}"), types[named[head]])
             for head, answer in zip(fetches, answers, strict=True)
         }
 
-    return forward
+    return Program(forward, {name: dims[1:] for name, dims in sizes.items() if dims is not None})
 
 
 def _session(model: Any, threads: int, where: str) -> Any:
@@ -93,50 +94,24 @@ def _session(model: Any, threads: int, where: str) -> Any:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
         raise BundleError(
-            f"the program cannot be loaded: {_first_line(error)}", where=where, mend="export it anew"
+            f"the program cannot be loaded: {first_line(error)}", where=where, mend="export it anew"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return shown((str(error).strip() or type(error).__name__).splitlines()[0], 300)
-
-
-def _check_inputs(model: Any, network: Network, shapes: Mapping[str, tuple[int, ...] | None], where: str) -> None:
-    given, declared = inputs_of(model.graph), [name for name, _ in network.inputs]
-    if sorted(value.name for value in given) != sorted(declared):
-        raise BundleError(
-            f"the program's inputs are {', '.join(shown(v.name) for v in given)}; "
-            f"the manifest names {', '.join(declared)}",
-            where=where,
-            mend="mend `inputs` in bundle.toml, or export the program anew",
-        )
-    for value in given:
-        tensor, wanted = value.type.tensor_type, shapes.get(value.name)
+def _check_types(model: Any, where: str) -> dict[str, tuple[int | None, ...] | None]:
+    """Input -> sizes, the batch first, None where any is taken; None for an input that does not say."""
+    sizes: dict[str, tuple[int | None, ...] | None] = {}
+    for value in inputs_of(model.graph):
+        tensor = value.type.tensor_type
         if (kind := TYPES[tensor.elem_type][0]) not in _REAL:
             raise BundleError(
                 f"input {value.name} takes {kind}; frames are real numbers",
                 where=where,
                 mend="export the program with floating point inputs",
             )
-        if not tensor.HasField("shape"):
-            continue
-        dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
-        if dims[:1] != [None]:
-            raise BundleError(
-                f"input {value.name} takes batches of exactly {dims[0]}"
-                if dims
-                else f"input {value.name} is a single number",
-                where=where,
-                mend="export with a dynamic batch, dynamic_shapes={...: {0: torch.export.Dim('batch')}}",
-            )
-        if wanted is not None and (
-            len(dims) != len(wanted) + 1 or any(d not in (None, w) for d, w in zip(dims[1:], wanted, strict=True))
-        ):
-            raise BundleError(
-                f"input {value.name} takes frames of shape {_shape(dims[1:])}, the suite gives {_shape(wanted)}",
-                where=where,
-                mend="mend `inputs` in bundle.toml, or export the program anew",
-            )
+        dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+        sizes[value.name] = dims if tensor.HasField("shape") else None
+    return sizes
 
 
 def _outputs(model: Any, network: Network, where: str) -> dict[str, str]:
@@ -146,10 +121,6 @@ def _outputs(model: Any, network: Network, where: str) -> dict[str, str]:
         raise BundleError(
             str(error), where=where, mend="mend `heads` in bundle.toml, or export the program anew"
         ) from error
-
-
-def _shape(dims: Any) -> str:
-    return "(" + ", ".join("any" if d is None else str(d) for d in dims) + ")"
 
 
 def _checked(answer: Any, frames: int, where: str) -> Array:

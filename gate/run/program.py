@@ -1,82 +1,68 @@
 """torch.export programs: loaded from scanned bytes, checked against the manifest, run a batch at a time.
 
-The only file that imports torch. A later worker process takes this file's place without its callers noticing.
+The only file that imports torch; only worker processes (`gate.run.worker`) call it.
 """
 
 from __future__ import annotations
 
 import io
 import operator
-import os
-import platform
 from collections.abc import Collection, Mapping
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.bundle import Graph, Network, Node, looks_like_onnx, program_graph, scanned
+from gate.bundle import Graph, Network, Node, program_graph
 from gate.errors import BundleError, shown
+from gate.run.signature import Program, check_inputs, first_line
 
 Array = NDArray[Any]
-#: Frames of one forward pass. Fixed, because the last bits of a score can depend on it.
-BATCH = 16
 
 
-def runtime() -> tuple[tuple[str, str], ...]:
-    """What scores may depend on besides program and frames: (name, value) pairs."""
+def prepare(threads: int) -> None:
+    """Load the library and settle what would make two runs differ."""
     import torch
 
-    try:
-        onnxruntime = (("onnxruntime", version("onnxruntime")),)
-    except PackageNotFoundError:
-        onnxruntime = ()
-    return (
-        ("device", "cpu"),
-        ("instructions", torch.backends.cpu.get_cpu_capability()),
-        ("machine", platform.machine()),
-        *onnxruntime,
-        ("python", platform.python_version()),
-        ("threads", str(torch.get_num_threads())),
-        ("torch", torch.__version__),
-    )
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False
+    # A debugging aid that writes every tensor twice.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class Forward(Protocol):
-    """A forward pass: program input -> (B, ...) float32 in, head -> ((B, ...) float32, dtype) out.
+def gpu() -> str:
+    """Names the GPU with what drives it; empty when there is none."""
+    import torch
 
-    heads: those that are asked for, None for all. Others are then not computed, unless the program cannot be cut.
+    if not torch.cuda.is_available():
+        return ""
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+
+
+def load_program(
+    network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], device: str = "cpu"
+) -> Program:
+    """The network's program from bytes that passed `scanned`.
+
+    shapes: of one frame of each program input, None where it is another network's head. Raises BundleError when names,
+    shapes or number of inputs or outputs differ from the manifest.
     """
-
-    def __call__(
-        self, inputs: Mapping[str, Array], heads: Collection[str] | None = None
-    ) -> dict[str, tuple[Array, str]]: ...
-
-
-def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> Forward:
-    """The network's forward pass.
-
-    shapes: of one frame of each program input, None where it is another network's head. Raises RefusedError for
-    unsafe content and BundleError when names, shapes or number of inputs or outputs differ from the manifest.
-    """
-    assert network.program is not None
     where = str(network.program)
-    data = scanned(network.program)
-    if looks_like_onnx(data):
-        from gate.run.onnx_program import load_onnx
-
-        return load_onnx(network, data, shapes, int(dict(runtime())["threads"]))
     exported = _exported(data, where)
     import torch
     from torch.utils import _pytree
 
+    if device != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        exported = move_to_device_pass(exported, device)
     module, graph = exported.module(), program_graph(network, data)
-    _check_inputs(exported, network, shapes, where)
     order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # A debugging aid that writes every tensor twice.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    given = {n.name: n.meta["val"] for n in exported.graph.nodes if n.op == "placeholder" and "val" in n.meta}
+    sizes = {name: tuple(_size(d) for d in given[name].shape) if name in given else None for name in order}
+    check_inputs(sizes, network, shapes, where)
+    spec: Any = exported.call_spec.in_spec
     parts: dict[tuple[str, ...], tuple[Any, tuple[str, ...]]] = {network.heads: (module, network.heads)}
 
     def forward(inputs: Mapping[str, Array], heads: Collection[str] | None = None) -> dict[str, tuple[Array, str]]:
@@ -88,19 +74,23 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
         arrays = [np.ascontiguousarray(inputs[name]) for name in order]
         if graph.whole:  # it may write into its inputs, which other networks and the truth of this one still read
             arrays = [array.copy() for array in arrays]
-        tensors = [torch.from_numpy(array) for array in arrays]
-        args, kwargs = _pytree.tree_unflatten(tensors, exported.call_spec.in_spec)
         try:
+            tensors = [torch.from_numpy(a).to(device, given[n].dtype) for n, a in zip(order, arrays, strict=True)]
+            args, kwargs = _pytree.tree_unflatten(tensors, spec)
             with torch.inference_mode():
                 result = program(*args, **kwargs)
-        except Exception as error:  # guards, shapes, operators: the program's own failure, never a verdict
-            raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
+        except Exception as error:  # guards, shapes, operators, memory: the program's own failure, never a verdict
+            raise BundleError(f"the program failed: {first_line(error)}", where=where) from error
         return {
-            head: (_to_numpy(tensor, head, len(tensors[0]), where), str(tensor.dtype).removeprefix("torch."))
+            head: (_to_numpy(tensor, head, len(arrays[0]), where), str(tensor.dtype).removeprefix("torch."))
             for head, tensor in _named(result, named, where).items()
         }
 
-    return forward
+    return Program(forward, {name: dims[1:] for name, dims in sizes.items() if dims is not None})
+
+
+def _size(dimension: Any) -> int | None:
+    return dimension if isinstance(dimension, int) else None
 
 
 def _part(exported: Any, graph: Graph, network: Network, heads: tuple[str, ...]) -> Any:
@@ -135,55 +125,16 @@ def _part(exported: Any, graph: Graph, network: Network, heads: tuple[str, ...])
 
 
 def _exported(data: bytes, where: str) -> Any:
-    # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine:
-    # measured four times slower. Read once, when the thread library is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     try:
         return torch.export.load(io.BytesIO(data))
     except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
         raise BundleError(
-            f"the program cannot be loaded: {_first_line(error)}",
+            f"the program cannot be loaded: {first_line(error)}",
             where=where,
             mend="export it anew with torch.export.save",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return shown((str(error).strip() or type(error).__name__).splitlines()[0], 300)
-
-
-def _check_inputs(exported: Any, network: Network, shapes: Mapping[str, tuple[int, ...] | None], where: str) -> None:
-    names = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
-    declared = [name for name, _ in network.inputs]
-    if sorted(names) != sorted(declared):
-        raise BundleError(
-            f"the program's inputs are {', '.join(map(shown, names))}; the manifest names {', '.join(declared)}",
-            where=f"{where}, network {network.name}",
-            mend="mend `inputs` in bundle.toml, or export the program anew",
-        )
-    for node in exported.graph.nodes:
-        wanted = shapes.get(node.name) if node.op == "placeholder" else None
-        if wanted is None or "val" not in node.meta:
-            continue
-        given = tuple(d if isinstance(d, int) else None for d in node.meta["val"].shape)
-        if given[:1] not in ((None,), (1,)):
-            raise BundleError(
-                f"input {node.name} takes batches of exactly {given[0]}",
-                where=where,
-                mend="export with a dynamic batch, torch.export.Dim('batch', min=1, max=256)",
-            )
-        if len(given) != len(wanted) + 1 or any(g not in (None, w) for g, w in zip(given[1:], wanted, strict=True)):
-            raise BundleError(
-                f"input {node.name} takes frames of shape {_shape(given[1:])}, the suite gives {_shape(wanted)}",
-                where=f"{where}, network {network.name}",
-                mend="mend `inputs` in bundle.toml, or export the program anew",
-            )
-
-
-def _shape(dims: tuple[int | None, ...]) -> str:
-    return "(" + ", ".join("any" if d is None else str(d) for d in dims) + ")"
 
 
 def _named(result: Any, heads: tuple[str, ...], where: str) -> dict[str, Any]:

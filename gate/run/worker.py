@@ -1,0 +1,98 @@
+"""What runs in a worker process: programs are loaded from bytes that were scanned, and answer what they are asked.
+
+The process can write no file, holds no secret, and ends with its connection. Requests are served one at a time; before
+a network runs its name is sent, so that the other side knows which one a silent or a dead process was busy with.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gate.bundle import Network, looks_like_onnx
+from gate.errors import BundleError, UsageError
+from gate.run.program import gpu, load_program, prepare
+from gate.run.signature import Program
+from gate.run.stack import Outputs, Stack
+from gate.run.wire import EndedError, receive, send
+
+
+def serve(connection: socket.socket, *, threads: int, device: str) -> None:
+    """Answer requests until the other side is gone."""
+    prepare(threads)
+    networks: dict[str, Network] = {}
+    programs: dict[str, Program] = {}
+    stack, given = Stack((), {}, {}), dict[str, list[str]]()
+    try:
+        while True:
+            head, arrays = receive(connection)
+            match head["do"]:
+                case "load":
+                    network = _network(head)
+                    try:
+                        shapes = {name: None if s is None else tuple(s) for name, s in head["shapes"].items()}
+                        programs[network.name] = _program(network, arrays["program"].tobytes(), shapes, threads, device)
+                        networks[network.name] = network
+                        send(connection, {"done": True})
+                    except UsageError as error:
+                        send(connection, {"failed": error.brief, "usage": True})
+                    except BundleError as error:
+                        send(connection, {"failed": error.brief})
+                case "plan":
+                    wanted, given = head["parts"], head["given"]
+                    chosen = [networks[name] for name in head["networks"]]
+                    stack = Stack(chosen, programs, wanted, lambda name: send(connection, {"at": name}))
+                    send(connection, {"done": True})
+                case "round":
+                    stack.begin(head["lengths"], head["fresh"])
+                    send(connection, {"done": True})
+                case "batch":
+                    _answer(connection, stack, stack.batch(arrays), given)
+                case "rest":
+                    _answer(connection, stack, stack.rest(), given)
+                case "gpu":
+                    send(connection, {"done": True, "gpu": gpu()})
+                case _:
+                    return
+    except EndedError:
+        return
+
+
+def _answer(
+    connection: socket.socket, stack: Stack, found: Iterable[tuple[str, Outputs]], given: Mapping[str, list[str]]
+) -> None:
+    for name, outputs in found:
+        if name in stack.failed:
+            send(connection, {"network": name, "failed": stack.failed[name]})
+            continue
+        chosen = {o: outputs[o] for o in given.get(name, ()) if o in outputs}
+        about: dict[str, Any] = {"network": name, "ran": list(outputs), "types": {o: t for o, (_, t) in chosen.items()}}
+        send(connection, about, {o: values for o, (values, _) in chosen.items()})
+    send(connection, {"done": True})
+
+
+def _program(
+    network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], threads: int, device: str
+) -> Program:
+    if not looks_like_onnx(data):
+        return load_program(network, data, shapes, device)
+    from gate.run.onnx_program import load_onnx
+
+    if device != "cpu":
+        raise BundleError("ONNX programs run on the CPU only", mend="use --device cpu, or ship a .pt2 program")
+    return load_onnx(network, data, shapes, threads)
+
+
+def _network(head: Mapping[str, Any]) -> Network:
+    return Network(
+        head["name"],
+        Path(head["file"]),
+        (),
+        tuple((name, source) for name, source in head["inputs"]),
+        tuple(head["heads"]),
+        "",
+        state=tuple(head["state"]),
+        window=head["window"],
+    )
