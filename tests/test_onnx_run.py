@@ -97,6 +97,37 @@ def test_half_precision_is_float32_rounded_after_every_operator(kind: int) -> No
         np.testing.assert_allclose(values, known[head], rtol=2 * float(ml_dtypes.finfo(half).eps))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", [3, 7, 13])
+def test_weights_may_be_listed_among_the_inputs(kind: int, version: int) -> None:
+    def listed(other: onnx.ModelProto) -> None:
+        other.ir_version = version
+        other.graph.input.extend(
+            helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in other.graph.initializer
+        )
+
+    forward = loaded(edited(hydra(kind=kind, opset=13), listed))
+    answers = forward({"image": IMAGES})
+    assert equal(answers, loaded(hydra(kind=kind, opset=13))({"image": IMAGES}))
+    assert equal(forward({"image": IMAGES}, ["lane"]), answers)
+
+
+@pytest.mark.parametrize("kind", HALVES)
+def test_operators_that_name_a_type_make_halves(kind: int) -> None:
+    third = tensor("third", np.full((), 1 / 3), kind)
+    nodes = [
+        helper.make_node("Constant", [], ["third"], value=third),
+        helper.make_node("CastLike", ["wide", "third"], ["narrow"]),
+        helper.make_node("Add", ["narrow", "third"], ["sum"]),
+        helper.make_node("Cast", ["image"], ["wide"], to=FLOAT),
+        helper.make_node("Cast", ["sum"], ["y"], to=FLOAT),
+    ]
+    made = model([nodes[0], nodes[3], *nodes[1:3], nodes[4]], {"y": None}, opset=19)
+    half = HALVES[kind]
+    expected = (IMAGES.astype(half).astype(np.float32) + np.float32(np.array(1 / 3, half))).astype(half)
+    np.testing.assert_array_equal(loaded(made, ("y",))({"image": IMAGES})["y"][0], expected.astype(np.float32))
+
+
 @pytest.mark.parametrize("form", ["QDQ", "QOperator"])
 def test_int8_programs_of_both_forms_run(form: str, tmp_path: Path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
@@ -303,8 +334,11 @@ def _other_name(program: onnx.ModelProto) -> None:
     program.graph.input[0].name = program.graph.node[0].input[0] = "\x1b[2J"
 
 
-def _false_type(program: onnx.ModelProto) -> None:
-    program.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+def _false_type(kind: int) -> Callable[[onnx.ModelProto], None]:
+    def change(program: onnx.ModelProto) -> None:
+        program.graph.output[0].type.tensor_type.elem_type = kind
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -318,7 +352,8 @@ def _false_type(program: onnx.ModelProto) -> None:
         (_input("n", *FRAME, kind=TensorProto.UINT8), "input image takes uint8; frames are real numbers"),
         (_an_output_less, "the program has 2 outputs; the manifest names 3 heads"),
         (_other_name, r"inputs are \\x1b\[2J; the manifest names image"),
-        (_false_type, "the program cannot be loaded: .*does not match expected type"),
+        (_false_type(TensorProto.INT64), "the program cannot be loaded: .*does not match expected type"),
+        (_false_type(TensorProto.FLOAT16), "sign is said to be float16, and is float32"),
     ],
 )
 def test_a_program_that_is_not_what_the_manifest_says_is_refused(
@@ -327,6 +362,12 @@ def test_a_program_that_is_not_what_the_manifest_says_is_refused(
     with pytest.raises(BundleError, match=words) as caught:
         loaded(edited(hydra(), change))
     assert str(caught.value).startswith("front.onnx, network front: ")
+
+
+def test_a_half_that_is_said_to_be_a_float_is_refused() -> None:
+    made = edited(hydra(kind=TensorProto.FLOAT16), _false_type(FLOAT))
+    with pytest.raises(BundleError, match="network front: sign is said to be float32, and is float16"):
+        loaded(made)
 
 
 @pytest.mark.parametrize("shape", [("n", "c", "h", "w"), ("n", 3, "side", "side"), ("", *FRAME)])

@@ -28,7 +28,7 @@ _ANEW = "export it anew, with torch.onnx.export or onnx.save"
 
 def looks_like_onnx(data: bytes) -> bool:
     """Does a file begin as all writers of ONNX begin it: with the version of its format?"""
-    return data[:1] == b"\x08" and data[1:2] != b"" and data[1] in FORMATS
+    return data[:1] == b"\x08" and b"\x00" < data[1:2] < b"\x80"
 
 
 def read_onnx(data: bytes, where: str) -> Any:
@@ -199,9 +199,26 @@ def _check_names(graph: Any, where: str) -> None:
 
 
 def types_of(model: Any) -> dict[str, int]:
-    """value -> type of its numbers, of a model that passed `read_onnx`; what cannot be told is left out."""
-    import onnx
+    """value -> type of its numbers, of a model that passed `read_onnx`; what cannot be told is left out.
 
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    Raises BundleError when the model says otherwise of an output or a value in between.
+    """
+    from onnx.shape_inference import InferenceError, infer_shapes
+
+    bare = type(model)()
+    bare.CopyFrom(model)
+    bare.graph.ClearField("value_info")
+    for value in bare.graph.output:
+        value.ClearField("type")
+    try:
+        graph = infer_shapes(bare).graph
+    except (InferenceError, RuntimeError, ValueError) as error:
+        raise BundleError(f"the types of its values contradict each other: {shown(error)}", mend=_ANEW) from error
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+    types = {name: code for name, code in types.items() if code} | {t.name: t.data_type for t in graph.initializer}
+    for value in (*model.graph.value_info, *model.graph.output):
+        said, code = value.type.tensor_type.elem_type, types.get(value.name)
+        if code not in (None, said):
+            told = [TYPES[c][0] if c in TYPES else str(c) for c in (said, code)]
+            raise BundleError(f"{shown(value.name)} is said to be {told[0]}, and is {told[1]}", mend=_ANEW)
+    return types

@@ -20,7 +20,7 @@ FLOAT = CODES["float32"]
 _FLOAT16, _BFLOAT16 = CODES["float16"], CODES["bfloat16"]
 _HALVES = (_FLOAT16, _BFLOAT16)
 #: Attributes that name a type.
-_TYPED = ("to", "dtype", "output_dtype")
+_TYPED = ("to", "dtype", "output_dtype", "output_datatype")
 
 
 def round_between(model: Any, fresh: Iterator[str]) -> None:
@@ -35,6 +35,9 @@ def round_between(model: Any, fresh: Iterator[str]) -> None:
     types = types_of(model)
     for tensor in graph.initializer:
         _widen(tensor)
+    for value in graph.input:  # weights that are listed there
+        if value.type.tensor_type.elem_type in _HALVES:
+            value.type.tensor_type.elem_type = FLOAT
     nodes = list(graph.node)
     graph.ClearField("node")
     graph.ClearField("value_info")

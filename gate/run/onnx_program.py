@@ -18,7 +18,7 @@ from gate.bundle.onnx_graph import inputs_of, outputs_of
 from gate.bundle.onnx_scan import read_onnx
 from gate.bundle.tensors import TYPES
 from gate.errors import BundleError, UsageError
-from gate.run.onnx_model import Part, part_of
+from gate.run.onnx_model import part_of
 from gate.run.signature import Program, check_inputs, first_line
 
 Array = NDArray[Any]
@@ -40,10 +40,13 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
     named = _outputs(model, network, where)
     types = {value.name: TYPES[value.type.tensor_type.elem_type][0] for value in model.graph.output}
 
-    def loaded(heads: tuple[str, ...]) -> tuple[Any, Part]:
+    def loaded(heads: tuple[str, ...]) -> tuple[Any, Mapping[str, str], Mapping[str, str]]:
         kept = None if graph.whole or heads == network.heads else {item.name for item in graph.taken(heads)}
-        part = part_of(model, {head: named[head] for head in heads}, kept)
-        return _session(part.model, threads, where), part
+        try:
+            part = part_of(model, {head: named[head] for head in heads}, kept)
+        except BundleError as error:
+            raise BundleError(error.what, where=where, mend=error.mend) from error
+        return _session(part.model, threads, where), part.feeds, part.fetches
 
     parts = {network.heads: loaded(network.heads)}
 
@@ -52,16 +55,16 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
         wanted = network.heads if graph.whole or not asked else asked
         if wanted not in parts:
             parts[wanted] = loaded(wanted)
-        session, part = parts[wanted]
-        given = {fed: np.ascontiguousarray(inputs[name], np.float32) for name, fed in part.feeds.items()}
+        session, feeds, fetches = parts[wanted]
+        given = {fed: np.ascontiguousarray(inputs[name], np.float32) for name, fed in feeds.items()}
         try:
-            answers = session.run(list(part.fetches.values()), given)
+            answers = session.run(list(fetches.values()), given)
         except Exception as error:  # shapes, operators, memory: the program's own failure, never a verdict
             raise BundleError(f"the program failed: {first_line(error)}", where=where) from error
         frames = len(next(iter(given.values())))
         return {
             head: (_checked(answer, frames, f"{where}, head {head}"), types[named[head]])
-            for head, answer in zip(part.fetches, answers, strict=True)
+            for head, answer in zip(fetches, answers, strict=True)
         }
 
     return Program(forward, {name: dims[1:] for name, dims in sizes.items() if dims is not None})
