@@ -114,6 +114,8 @@ def test_the_events_of_frames_are_those_that_evidence_counts(kind: str, seed: in
         if kind == "regression":
             assert errors == pytest.approx(table.sums("sum_abs_error")[series].sum())
             continue
+        if kind == "depth":  # of a raster, one event with its mean
+            continue
         if "curve" in task_of(head).yields(head).provides:
             expected = Counter[tuple[float | None, bool]]()
             for cell in cells:

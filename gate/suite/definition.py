@@ -78,7 +78,10 @@ class Match:
 
 @dataclass(frozen=True)
 class HeadRule:
-    """One [[heads]] table, as written."""
+    """One [[heads]] table, as written.
+
+    unit: of measured values; "m" for depth that does not say. cap: distance at which depth ends, in that unit.
+    """
 
     head: str
     task: TaskKind
@@ -91,6 +94,7 @@ class HeadRule:
     decoder: Decoder | None = None
     match: Match | None = None
     unit: str | None = None
+    cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,12 @@ _TRUTHS = {
     "multiclass": ("columns",),
     "segmentation": ("file", "array"),
     "occupancy": ("file", "array"),
+    "depth": ("file", "array"),
     "regression": ("columns", "table"),
     "detection": ("table",),
 }
+#: Kinds that measure, with the unit of those that do not say theirs.
+_UNITS = {"depth": "m", "regression": ""}
 
 
 def _problems(d: Definition, lines: Lines) -> Iterator[str]:
@@ -192,6 +199,12 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'score')}: softmax is for multiclass and segmentation"
     if h.ignore is not None and h.task not in ("segmentation", "occupancy"):
         yield f"{lines.where('heads', k, 'ignore')}: leave the cell of the truth empty: `ignore` is for rasters"
+    if h.task == "depth" and h.truth.file is not None and not h.truth.file.endswith((".npy", ".safetensors")):
+        yield f"{lines.where('heads', k, 'truth')}: a picture has no unit: write {h.task} as .npy or .safetensors"
+    if h.task == "depth" and h.score is not None:
+        yield f"{lines.where('heads', k, 'score')}: {h.task} is measured, and has no score"
+    if h.cap is not None and h.task != "depth":
+        yield f"{lines.where('heads', k, 'cap')}: only depth has `cap`"
     if h.task == "binary" and h.channels and len(h.channels) > 1:
         yield f"{lines.where('heads', k, 'channels')}: binary has a single channel; several are multilabel"
 
@@ -201,7 +214,7 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
     match = rule.match or Match()
     detection = rule.task == "detection"
     levels = match.at if isinstance(match.at, tuple) else (match.at,)
-    default: ScoreKind | None = {"regression": None, "multiclass": "softmax"}.get(rule.task, "sigmoid")  # type: ignore[assignment]
+    default: ScoreKind | None = {"multiclass": "softmax", **dict.fromkeys(_UNITS)}.get(rule.task, "sigmoid")  # type: ignore[assignment]
     return Head(
         name=rule.head,
         task=rule.task,
@@ -212,5 +225,6 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
         outputs=tuple(sorted((rule.outputs or {"": rule.head}).items())),
         decoder=rule.decoder or Decoder(),
         levels=levels if detection else (0.0,),
-        unit=rule.unit or "",
+        unit=rule.unit or _UNITS.get(rule.task, ""),
+        cap=rule.cap,
     )
