@@ -31,12 +31,12 @@ def fixed(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.rint(steps).astype(np.int64)
 
 
-def fixed_sum(values: NDArray[np.floating]) -> np.int64:
-    """Sum of reals in fixed point, each rounded alone, so that no order can change a bit. Raises EvidenceError as
-    `fixed` does, for the sum too.
+def fixed_sum(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Sums along the last axis in fixed point, each value rounded alone, so that no order can change a bit. Raises
+    EvidenceError as `fixed` does, for the sums too.
     """
-    fixed(np.abs(values).sum())
-    return fixed(values).sum()
+    fixed(np.abs(values).sum(axis=-1))
+    return fixed(values).sum(axis=-1)
 
 
 def add_exact(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Literal
 
 TaskKind = Literal[
-    "binary", "multilabel", "multiclass", "segmentation", "occupancy", "depth", "regression", "detection"
+    "binary", "multilabel", "multiclass", "segmentation", "occupancy", "depth", "regression", "orientation", "detection"
 ]
 ScoreKind = Literal["sigmoid", "softmax", "probability"]
 
@@ -42,6 +42,7 @@ class Head:
     outputs: (role, network.output) pairs that the head is read from; role "" when it is its own output.
     levels: IoU levels of a detection head, else (0.0,).
     cap: distance at which depth ends, in `unit`; None for nowhere.
+    period: degrees after which a direction is the same again.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Head:
     levels: tuple[float, ...] = (0.0,)
     unit: str = ""
     cap: float | None = None
+    period: int = 360
 
     @property
     def predictions(self) -> tuple[str, ...]:

@@ -183,7 +183,7 @@ _METRICS: dict[str, Metric] = {
             unit="",
             support="events",
         ),
-        *(_share(f"delta_{k}", f"delta_{k}") for k in (1, 2, 3)),
+        *(_share(name, name) for name in ("delta_1", "delta_2", "delta_3", "within_15_degrees")),
         *(_of_images(name, unit="") for name in ("abs_rel", "rmse_log", "silog")),
         *(_of_images(name) for name in ("sq_rel", "rmse")),
         *(

@@ -23,6 +23,7 @@ _SPELLED = {
     "delta_1": "δ < 1.25",
     "delta_2": "δ < 1.25²",
     "delta_3": "δ < 1.25³",
+    "within_15_degrees": "share within 15°",
 }
 _PER_IMAGE = "_per_image"
 

@@ -33,6 +33,7 @@ MEANINGS = {
     "sq_rel": "SqRel is the mean squared error over the true distance; large and near errors weigh most.",
     "rmse_log": "The root mean squared error of logarithms: what is off by a factor, near or far alike.",
     "silog": "SILog is what remains of the error of logarithms when a wrong scale of the whole is forgiven.",
+    "within_15_degrees": "The share of directions that are right within 15 degrees.",
     "delta_1": "The share of pixels whose distance is right within a factor of 1.25.",
     "delta_2": "The share of pixels whose distance is right within a factor of 1.25².",
     "delta_3": "The share of pixels whose distance is right within a factor of 1.25³.",

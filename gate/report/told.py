@@ -25,7 +25,7 @@ def told(head: Head, flips: Sequence[Flip], before: Events, after: Events) -> st
     """`missed by the candidate: probability 0.91 → 0.12`, `3 boxes missed that the incumbent found`,
     `1,204 more pixels wrong`, `error +0.3 m → +1.9 m`, of a raster `mean absolute error 0.3 m → 1.9 m`.
     """
-    if head.task in ("depth", "regression"):
+    if head.task in ("depth", "orientation", "regression"):
         return _errors(head, before, after)
     if head.task == "detection":
         return _boxes(flips)

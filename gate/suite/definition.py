@@ -80,7 +80,8 @@ class Match:
 class HeadRule:
     """One [[heads]] table, as written.
 
-    unit: of measured values; "m" for depth that does not say. cap: distance at which depth ends, in that unit.
+    unit: of measured values; "m" for depth and "degrees" for orientation that do not say. cap: distance at which depth
+    ends, in that unit. period: degrees after which a direction is the same again; 360 when it is not said.
     """
 
     head: str
@@ -95,6 +96,7 @@ class HeadRule:
     match: Match | None = None
     unit: str | None = None
     cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    period: Literal[360, 180, 90] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ _TRUTHS = {
     "occupancy": ("file", "array"),
     "depth": ("file", "array"),
     "regression": ("columns", "table"),
+    "orientation": ("columns", "table", "file", "array"),
     "detection": ("table",),
 }
 #: Kinds that measure, with the unit of those that do not say theirs.
-_UNITS = {"depth": "m", "regression": ""}
+_UNITS = {"depth": "m", "regression": "", "orientation": "degrees"}
 
 
 def _problems(d: Definition, lines: Lines) -> Iterator[str]:
@@ -199,10 +202,15 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'score')}: softmax is for multiclass and segmentation"
     if h.ignore is not None and h.task not in ("segmentation", "occupancy"):
         yield f"{lines.where('heads', k, 'ignore')}: leave the cell of the truth empty: `ignore` is for rasters"
-    if h.task == "depth" and h.truth.file is not None and not h.truth.file.endswith((".npy", ".safetensors")):
-        yield f"{lines.where('heads', k, 'truth')}: a picture has no unit: write {h.task} as .npy or .safetensors"
-    if h.task == "depth" and h.score is not None:
-        yield f"{lines.where('heads', k, 'score')}: {h.task} is measured, and has no score"
+    if h.task in ("depth", "orientation"):
+        if h.truth.file is not None and not h.truth.file.endswith((".npy", ".safetensors")):
+            yield f"{lines.where('heads', k, 'truth')}: a picture has no unit: write {h.task} as .npy or .safetensors"
+        if h.score is not None:
+            yield f"{lines.where('heads', k, 'score')}: {h.task} is measured, and has no score"
+    if h.task == "orientation" and h.unit not in (None, "degrees", "radians"):
+        yield f"{lines.where('heads', k, 'unit')}: the unit of orientation is degrees or radians"
+    if h.period is not None and h.task != "orientation":
+        yield f"{lines.where('heads', k, 'period')}: only orientation has `period`"
     if h.cap is not None and h.task != "depth":
         yield f"{lines.where('heads', k, 'cap')}: only depth has `cap`"
     if h.task == "binary" and h.channels and len(h.channels) > 1:
@@ -227,4 +235,5 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
         levels=levels if detection else (0.0,),
         unit=rule.unit or _UNITS.get(rule.task, ""),
         cap=rule.cap,
+        period=rule.period or 360,
     )

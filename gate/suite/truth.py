@@ -238,6 +238,10 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
     if head.task == "depth":
         wrong = np.isposinf(number)
         allowed = "finite, or 0 or NaN where nobody measured"
+    elif head.task == "orientation":
+        turn = 2 * np.pi if head.unit == "radians" else 360.0
+        wrong = np.abs(number) > turn * (1 + 1e-6)  # false for NaN; a truth in radians is rounded somewhere
+        allowed = f"-{turn:g} to {turn:g} {head.unit}, or empty where nobody measured"
     elif head.task == "regression":
         wrong = np.isinf(number)
         allowed = "finite, or empty where nobody measured"
@@ -260,8 +264,10 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
 def _check_dims(truths: Truths, value: Array, frames: Frames, row: int) -> None:
     """A raster truth is (H, W) a frame; of several channels, one raster for each of them, but for segmentation."""
     head, channels = truths.head, len(truths.head.channels)
-    if head.task not in ("segmentation", "occupancy", "depth"):
+    if head.task not in ("segmentation", "occupancy", "depth", "orientation"):
         return
+    if head.task == "orientation" and value.ndim == 2 and value.shape[1] == channels:
+        return  # a direction a frame and channel
     classes = head.task == "segmentation"
     single = value.ndim == 3 and (classes or channels == 1)
     each = value.ndim == 4 and not classes and value.shape[1] == channels
