@@ -11,6 +11,7 @@ from gate.measures import metric
 _SPELLED = {
     "average_precision": "average precision",
     "coco_ap": "COCO average precision",
+    "aos": "AOS",
     "iou": "IoU",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
