@@ -22,6 +22,8 @@ from gate.evidence import Evidence
 from gate.heads import Decoder, Head
 from gate.lattice import NO_THRESHOLD
 from gate.measures import NotMeasured, measure, metric
+from gate.report.flips import flips_of
+from gate.report.told import told
 from gate.suite import Slice, open_suite
 from gate.suite.truth import check_truth
 from gate.table import ClipIndex, EvidenceTable, by_score
@@ -179,7 +181,7 @@ def test_a_raster_is_drawn_by_how_far_it_is_off() -> None:
     batch = batch_of([[[15.0, 16.0, 45.0, 46.0, 5.0]]], [[[0.0, 0.0, 0.0, 0.0, NAN]]])
     drawing = orientation.picture(batch, heading(), 0, None)
     assert drawing.raster.tolist() == [[1, 2, 2, 3, 255]]
-    assert drawing.facts == ("3 places off by over 15°, 1 by over 45°",)
+    assert drawing.facts == ("3 places off by over 15°, 1 off by over 45°",)
     (event,) = orientation.events(batch, heading(), 0, None)
     assert event.error.tolist() == [(15 + 16 + 45 + 46) / 4]
 
@@ -264,7 +266,7 @@ def test_a_planted_loss_of_direction_is_proven_and_told_in_every_report(
         assert cells["mae"][side] == pytest.approx(error.mean(), abs=1e-6)
         assert cells["rmse"][side] == pytest.approx(np.sqrt((error**2).mean()), abs=1e-6)
         assert cells["within_15_degrees"][side] == pytest.approx((np.degrees(error) <= 15).mean(), abs=1e-9)
-    assert "share within 15°" in (tmp_path / "out/report.html").read_text()
+    assert "share within 15 degrees" in (tmp_path / "out/report.html").read_text()
     assert "off by over 15°" in (tmp_path / "out/report.html").read_text()
     rows = pq.read_table(tmp_path / "out/flips.parquet").to_pylist()
     assert rows
@@ -488,6 +490,23 @@ def test_a_frame_shows_what_is_right_turned_false_and_missed() -> None:
     (event,) = orientation.events(batch, head, 0, 0.0)
     assert event.wrong.tolist() == [False, True, True]
     assert event.alarms.corners.tolist() == [list(place(6))]
+
+
+def test_what_moved_says_that_boxes_turned() -> None:
+    head, truth = objects_head(), [(place(0), 0.0), (place(1), 0.0)]
+
+    def seen(angle: float) -> Any:
+        return next(orientation.events(_batch([(truth, [(3.0, place(0), angle), (2.0, place(1), 0.0)])]), head, 0, 0.0))
+
+    old, turned, nudged = seen(0.0), seen(90.0), seen(10.0)
+    (flip,) = flips_of(old, turned, 0.5)
+    assert (flip.kind, flip.event) == ("missed", "0.0,0.0,10.0,10.0")
+    assert told(head, [flip], old, turned).startswith("1 box missed or turned that the incumbent found")
+    assert told(head, flips_of(turned, old, 0.5), turned, old).startswith(
+        "1 box found that the incumbent missed or turned"
+    )
+    assert flips_of(old, nudged, 0.5) == []
+    assert told(head, [], old, nudged) == "no box flipped, but their scores or angles got worse"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -37,8 +37,8 @@ MEANINGS = {
     "silog": "SILog is what remains of the error of logarithms when a wrong scale of the whole is forgiven.",
     "within_15_degrees": "The share of directions that are right within 15 degrees.",
     "delta_1": "The share of pixels whose distance is right within a factor of 1.25.",
-    "delta_2": "The share of pixels whose distance is right within a factor of 1.25².",
-    "delta_3": "The share of pixels whose distance is right within a factor of 1.25³.",
+    "delta_2": "The share of pixels whose distance is right within a factor of 1.25 squared.",
+    "delta_3": "The share of pixels whose distance is right within a factor of 1.25 cubed.",
 }
 
 

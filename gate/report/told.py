@@ -26,7 +26,7 @@ def told(head: Head, flips: Sequence[Flip], before: Events, after: Events) -> st
     `1,204 more pixels wrong`, `error +0.3 m → +1.9 m`, of a raster `mean absolute error 0.3 m → 1.9 m`.
     """
     if head.objects:
-        return _boxes(flips, "missed or turned" if head.task == "orientation" else "missed")
+        return _boxes(flips, oriented=head.task == "orientation")
     if head.task in ("depth", "orientation", "regression"):
         return _errors(head, before, after)
     if head.task in _PLACES:
@@ -67,8 +67,8 @@ def _errors(head: Head, before: Events, after: Events) -> str:
     return f"{'mean absolute error' if raster else 'error'} {old}{unit if len(unit) < 6 else ''} → {new}{unit}"
 
 
-def _boxes(flips: Sequence[Flip], wrong: str) -> str:
-    """wrong: what befalls a box."""
+def _boxes(flips: Sequence[Flip], *, oriented: bool) -> str:
+    wrong = "missed or turned" if oriented else "missed"
     number = {kind: sum(f.count for f in flips if f.kind == kind) for kind in _DECIDED}
     parts = [
         f"{count(number['missed'], 'box', 'boxes')} {wrong} that the incumbent found" if number["missed"] else "",
@@ -76,7 +76,10 @@ def _boxes(flips: Sequence[Flip], wrong: str) -> str:
         f"{count(number['found'], 'box', 'boxes')} found that the incumbent {wrong}" if number["found"] else "",
         f"{count(number['rejected'], 'false alarm')} fewer" if number["rejected"] else "",
     ]
-    sentence = ", ".join(p for p in parts if p) or "no box flipped, but their scores fell"
+    sentence = (
+        ", ".join(p for p in parts if p)
+        or f"no box flipped, but their scores {'or angles got worse' if oriented else 'fell'}"
+    )
     return f"{sentence}: probability {_change(*flips[0].scores)}" if len(flips) == 1 else sentence
 
 

@@ -137,7 +137,7 @@ def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> 
         limits = _in_unit(NEAR, head), _in_unit(FAR, head)
         raster = np.select([np.isnan(size), size <= limits[0], size <= limits[1]], [255, 1, 2], 3).astype(np.uint8)
         off, far = int((raster == 2).sum()), int((raster == 3).sum())
-        keys = (f"off by over {NEAR:g}°", f"by over {FAR:g}°")
+        keys = (f"off by over {NEAR:g}°", f"off by over {FAR:g}°")
         return Drawing((f"{off + far:,} place{'s' * (off + far != 1)} {keys[0]}, {far:,} {keys[1]}",), (), raster, keys)
     if np.isnan(error):
         return Drawing(("truth not measured", f"{float(said):.4g} {head.unit}"))
