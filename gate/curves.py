@@ -230,12 +230,34 @@ def coco_average_precision(curve: Curves) -> Floats:
 
     pycocotools `COCOeval.accumulate` (8c9bcc3): a recall point beyond the curve's end has precision 0.
     """
-    envelope = np.r_[_from_end(np.maximum, curve.tp / curve.accepted, curve.starts), 0.0]
+    return _interpolated(curve, curve.tp / curve.accepted, RECALL_POINTS)
+
+
+KITTI_POINTS = np.arange(1, 41) / 40
+
+
+def orientation_similarity(curve: Curves) -> Floats:
+    """Average orientation similarity, (S,): mean over 40 recalls of the greatest s(r) there or beyond; NaN without
+    positives.
+
+    Series come in pairs with the same scores: detections, and each detection as many events, positive in proportion to
+    the similarity of its angle, so that precision there is s(r) (Geiger et al. 2012, equation 3). The value is that of
+    the first of a pair; the second has none.
+    """
+    second = np.arange(len(curve.total)) % 2 == 1
+    share = curve.tp / curve.accepted
+    share[~second[curve.series]] = share[second[curve.series]]
+    return np.where(second, np.nan, _interpolated(curve, share, KITTI_POINTS))
+
+
+def _interpolated(curve: Curves, values: Floats, points: Floats) -> Floats:
+    """Mean over recall `points` of the greatest of `values`, (B,), at that recall or beyond, (S,)."""
+    envelope = np.r_[_from_end(np.maximum, values, curve.starts), 0.0]
     total = np.maximum(curve.total, 1)[:, None]
     # Least true positives whose recall, a rounded quotient, reaches each point: the product is off by one at most.
-    least = np.floor(RECALL_POINTS * total)
-    least = np.where((least - 1) / total >= RECALL_POINTS, least - 1, least)
-    least = np.where(least / total >= RECALL_POINTS, least, least + 1).astype(np.int64)
+    least = np.floor(points * total)
+    least = np.where((least - 1) / total >= points, least - 1, least)
+    least = np.where(least / total >= points, least, least + 1).astype(np.int64)
     # True positives of all series as one rising sequence, with a step of 1 between series to keep them apart.
     found = np.r_[0, curve.tp][curve.starts[1:]] * (np.diff(curve.starts) > 0) + 1
     before = (np.cumsum(found) - found)[:, None]

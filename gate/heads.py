@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-TaskKind = Literal["binary", "multilabel", "multiclass", "segmentation", "occupancy", "regression", "detection"]
+TaskKind = Literal[
+    "binary", "multilabel", "multiclass", "segmentation", "occupancy", "depth", "regression", "orientation", "detection"
+]
 ScoreKind = Literal["sigmoid", "softmax", "probability"]
 
 
@@ -38,7 +40,10 @@ class Head:
     channels: every channel that the network emits, in order; a single one is ("",).
     judged: positions in `channels` of those that count.
     outputs: (role, network.output) pairs that the head is read from; role "" when it is its own output.
-    levels: IoU levels of a detection head, else (0.0,).
+    levels: IoU levels of a detection head; of oriented objects their one IoU level and 0, the row of similarities; else
+    (0.0,).
+    cap: distance at which depth ends, in `unit`; None for nowhere.
+    period: degrees after which a direction is the same again.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Head:
     decoder: Decoder = Decoder()
     levels: tuple[float, ...] = (0.0,)
     unit: str = ""
+    cap: float | None = None
+    period: int = 360
 
     @property
     def predictions(self) -> tuple[str, ...]:
@@ -59,6 +66,11 @@ class Head:
     @property
     def network(self) -> str:
         return self.name.partition(".")[0]
+
+    @property
+    def objects(self) -> bool:
+        """Are boxes judged, which are read from several outputs?"""
+        return self.task == "detection" or len(self.outputs) > 1
 
 
 def prediction_name(head: str, channel: str, channels: int) -> str:

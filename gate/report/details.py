@@ -17,6 +17,7 @@ from gate.curves import Curves, curves
 from gate.judge.decision import Cell
 from gate.judge.layout import Layout
 from gate.lattice import MISSED, decode
+from gate.measures import metric
 from gate.report.moved import CLIPS, Chosen
 from gate.suite import Suite
 from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, each
@@ -135,7 +136,8 @@ class Detail:
 def details(compared: Compared, leads: Sequence[Cell]) -> tuple[Detail, ...]:
     """Details of the predictions that these cells lead, in their order; of groups and unmeasured ones nothing."""
     wanted = [c for c in leads if c.prediction in compared.layout.rows and c.delta is not None]
-    rows = {p: _levels(compared.layout.rows[p]) for p in (c.prediction for c in wanted)}
+    level = [series.level for series in compared.before.table.series]
+    rows = {p: _levels(compared.layout.rows[p], level) for p in (c.prediction for c in wanted)}
     scored = {p: r for p, r in rows.items() if not compared.layout.decided[r[0]]}
     pairs, scores = _scored(compared, scored)
     errors = _errors(compared, [p for p in rows if p not in scored])
@@ -152,8 +154,9 @@ def details(compared: Compared, leads: Sequence[Cell]) -> tuple[Detail, ...]:
     )
 
 
-def _levels(rows: tuple[int, ...]) -> tuple[int, ...]:
-    """First, middle and last of a prediction's series."""
+def _levels(rows: tuple[int, ...], level: Sequence[float]) -> tuple[int, ...]:
+    """First, middle and last of a prediction's series, without the row of similarities that oriented objects have."""
+    rows = tuple(row for row in rows if level[row] or len(rows) == 1)
     return rows if len(rows) <= LEVELS else (rows[0], rows[len(rows) // 2], rows[-1])
 
 
@@ -269,7 +272,10 @@ def chosen(compared: Compared, leads: Sequence[Cell]) -> list[Chosen]:
         clips, share = _worst_clips(compared, compared.comparison.d[row])
         points = (side.get(lead.prediction) for side in compared.points)
         before, after = (None if p is None else p.threshold for p in points)
-        found.append(Chosen(lead.prediction, before, after, clips, share, lead.margin))
+        what = metric(lead.metric)
+        # Only a margin in the head's own unit says how much of an error matters.
+        tolerance = lead.margin if what.unit is None and not what.unitless else None
+        found.append(Chosen(lead.prediction, before, after, clips, share, tolerance))
     return found
 
 

@@ -23,12 +23,22 @@ MEANINGS = {
     "rank, whatever the threshold.",
     "coco_ap": "COCO average precision is the mean over IoU levels of precision at 101 recalls: it falls when boxes "
     "are missed, invented or badly placed.",
+    "aos": "Average orientation similarity is precision in which a hit counts for how well its angle fits: it falls "
+    "when objects are missed, invented or turned.",
     "iou": "IoU is the share of right places among all that either truth or prediction calls this class.",
     "precision": "Precision is the share of accepted answers that are right.",
     "recall": "Recall is the share of what is there that was found.",
     "mae": "The mean absolute error is how far an answer is off, on average.",
     "rmse": "The root of the mean squared error; large errors weigh most.",
     "accuracy": "Accuracy is the share of events that are decided right.",
+    "abs_rel": "AbsRel is the mean error in proportion to the true distance: 0.1 is ten per cent off.",
+    "sq_rel": "SqRel is the mean squared error over the true distance; large and near errors weigh most.",
+    "rmse_log": "The root mean squared error of logarithms: what is off by a factor, near or far alike.",
+    "silog": "SILog is what remains of the error of logarithms when a wrong scale of the whole is forgiven.",
+    "within_15_degrees": "The share of directions that are right within 15 degrees.",
+    "delta_1": "The share of pixels whose distance is right within a factor of 1.25.",
+    "delta_2": "The share of pixels whose distance is right within a factor of 1.25 squared.",
+    "delta_3": "The share of pixels whose distance is right within a factor of 1.25 cubed.",
 }
 
 
@@ -41,7 +51,7 @@ def panels(
         words.name(d.prediction): {
             key: value
             for key, value in (
-                ("meaning", MEANINGS.get(leads[d.prediction].metric, "")),
+                ("meaning", _meaning(leads[d.prediction].metric)),
                 ("curves", [_pair(pair.level, pair.incumbent, pair.candidate) for pair in d.curves]),
                 ("limit", _limit(d.points[1])),
                 ("scores", _histogram(d.scores)),
@@ -54,6 +64,13 @@ def panels(
         }
         for d in details
     }
+
+
+def _meaning(name: str) -> str:
+    """Of a mean over pictures what one picture's value says, and that it is one."""
+    single = name.removesuffix("_per_image")
+    said = MEANINGS.get(single, "")
+    return said if single == name or not said else f"{said} Taken for each picture; this is the mean of pictures."
 
 
 def _pair(level: float, before: Curve, after: Curve) -> list[Any]:

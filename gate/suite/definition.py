@@ -68,6 +68,7 @@ class Truth:
     class_: Annotated[str | None, Field(alias="class")] = None
     box: tuple[str, str, str, str] | None = None
     ignore: str | None = None
+    angle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ class Match:
 
 @dataclass(frozen=True)
 class HeadRule:
-    """One [[heads]] table, as written."""
+    """One [[heads]] table, as written.
+
+    unit: of measured values; "m" for depth and "degrees" for orientation that do not say. cap: distance at which depth
+    ends, in that unit. period: degrees after which a direction is the same again; 360 when it is not said.
+    """
 
     head: str
     task: TaskKind
@@ -91,6 +96,8 @@ class HeadRule:
     decoder: Decoder | None = None
     match: Match | None = None
     unit: str | None = None
+    cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    period: Literal[360, 180, 90] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,13 @@ _TRUTHS = {
     "multiclass": ("columns",),
     "segmentation": ("file", "array"),
     "occupancy": ("file", "array"),
+    "depth": ("file", "array"),
     "regression": ("columns", "table"),
+    "orientation": ("columns", "table", "file", "array"),  # of objects only a table
     "detection": ("table",),
 }
+#: Kinds that measure, with the unit of those that do not say theirs.
+_UNITS = {"depth": "m", "regression": "", "orientation": "degrees"}
 
 
 def _problems(d: Definition, lines: Lines) -> Iterator[str]:
@@ -173,18 +184,23 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'truth')}: the truth of {h.task} is given by {wanted}, one of them"
     if h.truth.array is not None and (h.truth.key is None or h.truth.rows is None):
         yield f"{lines.where('heads', k, 'truth')}: an array truth has `key` and `rows`"
-    boxes = (h.truth.class_, h.truth.box)
-    if (h.task == "detection") != (None not in boxes):
-        yield f"{lines.where('heads', k, 'truth')}: detection, and only detection, has `class` and `box`"
-    if h.task != "detection" and (h.decoder or h.match):
-        yield f"{where}: only detection has `decoder` or `match`"
-    if h.task == "detection":
-        wanted = _ROLES[(h.decoder or Decoder()).kind]
+    oriented = h.task == "orientation" and bool(h.outputs)
+    objects = h.task == "detection" or oriented
+    if objects != (None not in (h.truth.class_, h.truth.box)) or (oriented and h.truth.table is None):
+        yield f"{lines.where('heads', k, 'truth')}: objects, and only objects, have a table with `class` and `box`"
+    if oriented != (h.truth.angle is not None):
+        yield f"{lines.where('heads', k, 'truth')}: oriented objects, and only they, have `angle`"
+    if not objects and (h.decoder or h.match):
+        yield f"{where}: only objects have `decoder` or `match`"
+    if objects:
+        wanted = tuple(sorted((*_ROLES[(h.decoder or Decoder()).kind], *(("angle",) if oriented else ()))))
         if tuple(sorted(h.outputs or {})) != wanted:
             yield f"{lines.where('heads', k, 'outputs')}: this decoder reads the outputs {' and '.join(wanted)}"
     elif h.outputs:
-        yield f"{lines.where('heads', k, 'outputs')}: only detection is read from several outputs"
-    if h.task in ("multiclass", "segmentation", "detection") and not h.channels:
+        yield f"{lines.where('heads', k, 'outputs')}: only objects are read from several outputs"
+    if oriented and isinstance((h.match or Match()).at, tuple):
+        yield f"{lines.where('heads', k, 'match')}: oriented objects are matched at one IoU"
+    if (h.task in ("multiclass", "segmentation") or objects) and not h.channels:
         yield f"{where}: {h.task} needs `channels`"
     if h.task == "multiclass" and h.score not in (None, "softmax"):
         yield f"{lines.where('heads', k, 'score')}: the score of multiclass is softmax"
@@ -192,6 +208,17 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'score')}: softmax is for multiclass and segmentation"
     if h.ignore is not None and h.task not in ("segmentation", "occupancy"):
         yield f"{lines.where('heads', k, 'ignore')}: leave the cell of the truth empty: `ignore` is for rasters"
+    if h.task in ("depth", "orientation"):
+        if h.truth.file is not None and not h.truth.file.endswith((".npy", ".safetensors")):
+            yield f"{lines.where('heads', k, 'truth')}: a picture has no unit: write {h.task} as .npy or .safetensors"
+        if h.score is not None and not oriented:
+            yield f"{lines.where('heads', k, 'score')}: {h.task} is measured, and has no score"
+    if h.task == "orientation" and h.unit not in (None, "degrees", "radians"):
+        yield f"{lines.where('heads', k, 'unit')}: the unit of orientation is degrees or radians"
+    if h.period is not None and h.task != "orientation":
+        yield f"{lines.where('heads', k, 'period')}: only orientation has `period`"
+    if h.cap is not None and h.task != "depth":
+        yield f"{lines.where('heads', k, 'cap')}: only depth has `cap`"
     if h.task == "binary" and h.channels and len(h.channels) > 1:
         yield f"{lines.where('heads', k, 'channels')}: binary has a single channel; several are multilabel"
 
@@ -199,9 +226,13 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
 def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
     """The head that a [[heads]] table declares; `channels` in emitted order, ("",) for a single unnamed one."""
     match = rule.match or Match()
-    detection = rule.task == "detection"
+    objects = rule.truth.box is not None
     levels = match.at if isinstance(match.at, tuple) else (match.at,)
-    default: ScoreKind | None = {"regression": None, "multiclass": "softmax"}.get(rule.task, "sigmoid")  # type: ignore[assignment]
+    if objects and rule.task == "orientation":
+        levels = (*levels, 0.0)
+    default: ScoreKind | None = "softmax" if rule.task == "multiclass" else "sigmoid"
+    if rule.task in _UNITS and not objects:
+        default = None
     return Head(
         name=rule.head,
         task=rule.task,
@@ -211,6 +242,8 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
         ignore=rule.ignore,
         outputs=tuple(sorted((rule.outputs or {"": rule.head}).items())),
         decoder=rule.decoder or Decoder(),
-        levels=levels if detection else (0.0,),
-        unit=rule.unit or "",
+        levels=levels if objects else (0.0,),
+        unit=rule.unit or _UNITS.get(rule.task, ""),
+        cap=rule.cap,
+        period=rule.period or 360,
     )
