@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from gate.bundle import Bundle, impact_of, read_bundle
 from gate.errors import ConfigError
@@ -283,6 +284,48 @@ def test_rounds_hold_every_frame_once_and_clips_in_order(clips: tuple[Suite, Pat
         stepped = [part.rows[at] for _, at in steps_of(part.lengths)]
         assert all(len(set(frames.clip[r].tolist())) == len(r) for r in stepped)
         assert sorted(np.concatenate(stepped).tolist()) == sorted(part.rows.tolist())
+
+
+def leaky() -> bytes:
+    """An ONNX model of a leaky memory: memory = 0.5 memory + features + speed, seen = its sum."""
+    half = numpy_helper.from_array(np.array(0.5, np.float32), "half")
+    axes = {name: numpy_helper.from_array(np.array([1]), name) for name in ("out", "sum")}
+    nodes = [
+        helper.make_node("Mul", ["memory", "half"], ["left"]),
+        helper.make_node("Add", ["left", "features"], ["moved"]),
+        helper.make_node("Unsqueeze", ["speed", "out"], ["column"]),
+        helper.make_node("Add", ["moved", "column"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "sum"], ["seen"], keepdims=0),
+    ]
+    given = [("features", ["n", 5]), ("memory", ["n", 5]), ("speed", ["n"])]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in given]
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("seen", ["n"]), ("kept", ["n", 5]))]
+    graph = helper.make_graph(nodes, "memory", inputs, outputs, [half, *axes.values()])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return bytes(made.SerializeToString())
+
+
+def test_an_onnx_network_remembers_beside_archives(clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path) -> None:
+    suite, bundle, _ = clips
+    for path in bundle.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "memory.onnx").write_bytes(leaky())
+    (tmp_path / "bundle.toml").write_text(BUNDLE.replace("memory.pt2", "memory.onnx"))
+    answers = run(read_bundle(tmp_path), suite)
+    assert answers.faults() == {}
+    torch.manual_seed(2)
+    camera, seen, speeds = Camera().eval(), np.zeros(len(suite.frames.ids)), suite.frames.columns["speed"]
+    for name in range(len(suite.frames.clips)):
+        memory = np.zeros(5)
+        for k in np.flatnonzero(suite.frames.clip == name).tolist():
+            picture = torch.from_numpy(np.load(suite.root / "arrays" / f"{suite.frames.ids[k]}.npy")[None])
+            with torch.inference_mode():
+                memory = 0.5 * memory + camera(picture)["features"].numpy()[0] + float(speeds[k])
+            seen[k] = memory.sum()
+    assert by_clip(answers, "memory.seen") == pytest.approx(summed(suite, seen), rel=1e-5)
+    assert sorted(dict(answers.runtime)) == [
+        "device", "instructions", "machine", "onnxruntime", "python", "threads", "torch"
+    ]  # fmt: skip
 
 
 # Impact
