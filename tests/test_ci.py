@@ -6,14 +6,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
 from gate import pipeline
+from tests.support.hub import TOKEN, Fault, Hub, github
 from tests.support.repositories import STRICT, Repository, event_of, make_repository, pull_request
 from tests.support.tiny import POLICY, Ended, World, gate, predict, without_worker
 
@@ -399,3 +401,127 @@ def test_a_candidate_finds_no_token_in_the_environment(
     run(repo, environment | secret)
     assert seen
     assert "t0ken" not in seen.values()
+
+
+# Publishing.
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr("gate.cli.ci.sleep", lambda seconds: None)
+    with github() as served:
+        yield served
+        assert served.violations == []
+
+
+def told(
+    repo: Repository, hub: Hub, folder: Path, event: dict[str, Any], *words: str, name: str = "pull_request"
+) -> Ended:
+    environment = event_of(folder, name, event, GITHUB_API_URL=hub.url, GITHUB_TOKEN=TOKEN)
+    return run(repo, environment, *words)
+
+
+def test_each_outcome_is_a_check_on_the_head_of_the_pull_request(
+    repo: Repository, strict: Repository, hub: Hub, tmp_path: Path
+) -> None:
+    base, good = repo.git("rev-parse", "main"), repo.proposes("good")
+    bad = repo.proposes("bad", range=broken(repo.world))
+    assert told(repo, hub, tmp_path, pull_request(good, base)).code == 0
+    assert told(repo, hub, tmp_path, pull_request(bad, base)).code == 1
+    base, undecided = strict.git("rev-parse", "main"), strict.proposes()
+    assert told(strict, hub, tmp_path, pull_request(undecided, base)).code == 3
+    found = [(check["head_sha"], check["conclusion"]) for check in hub.checks]
+    assert found == [(good, "success"), (bad, "failure"), (undecided, "action_required")]
+    outputs = dict(line.split("=", 1) for line in (tmp_path / "output").read_text().splitlines())
+    assert outputs["check-url"] == hub.checks[-1]["html_url"]
+
+
+def test_a_merge_group_is_answered_on_its_head(repo: Repository, hub: Hub, tmp_path: Path) -> None:
+    base, head = repo.git("rev-parse", "main"), repo.proposes()
+    event = {"merge_group": {"head_sha": head, "base_sha": base}}
+    assert told(repo, hub, tmp_path, event, name="merge_group").code == 0
+    assert [check["head_sha"] for check in hub.checks] == [head]
+    assert hub.writes("comments") == []
+
+
+def test_an_edited_exam_is_the_first_thing_that_check_and_comment_say(
+    strict: Repository, hub: Hub, tmp_path: Path
+) -> None:
+    base = strict.git("rev-parse", "main")
+    strict.proposes()
+    (strict.root / "policy.toml").write_text(POLICY)
+    head = strict.commit("Lower the margin")
+    assert told(strict, hub, tmp_path, pull_request(head, base)).code == 3
+    first = "> ⚠ **This change edits what it is judged by:** <code>policy&#46;toml</code>."
+    assert hub.checks[0]["output"]["summary"].startswith(first)
+    assert hub.comments[0]["body"].splitlines()[1].startswith(first)
+
+
+def test_a_refusal_is_a_failure_that_says_so(repo: Repository, hub: Hub, tmp_path: Path) -> None:
+    base = repo.git("rev-parse", "main")
+    repo.branch("next")
+    repo.bundle("1", seed=9)
+    head = repo.commit("Swap")
+    assert told(repo, hub, tmp_path, pull_request(head, base)).code == 4
+    assert hub.checks[0]["conclusion"] == "failure"
+    assert hub.checks[0]["output"]["title"].startswith("gate could not judge: ")
+
+
+def test_a_crash_is_a_failure_too(repo: Repository, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*args: object, **options: object) -> object:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(pipeline, "compare_bundles", crash)
+    base, head = repo.git("rev-parse", "main"), repo.proposes()
+    ended = told(repo, hub, tmp_path, pull_request(head, base))
+    assert ended.code == 4
+    assert "internal error: RuntimeError: boom" in ended.err
+    assert hub.checks[0]["conclusion"] == "failure"
+
+
+@pytest.mark.parametrize("words", [(), ("--require-publish",)])
+def test_the_decision_stands_whatever_github_answers(
+    repo: Repository, hub: Hub, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    base, good = repo.git("rev-parse", "main"), repo.proposes("good")
+    bad = repo.proposes("bad", range=broken(repo.world))
+    hub.faults = [Fault(".*", 500, times=10_000)]
+    ended = told(repo, hub, tmp_path, pull_request(good, base), *words)
+    assert ended.code == (4 if words else 0)
+    (line,) = [line for line in ended.out.splitlines() if "not published" in line]
+    assert line.startswith("::notice title=gate::not published: the check run: GitHub answered 500; given up after 5")
+    assert told(repo, hub, tmp_path, pull_request(bad, base), *words).code == 1
+
+
+def test_without_a_token_nothing_is_asked_of_github_and_it_is_said(repo: Repository, hub: Hub, tmp_path: Path) -> None:
+    base, head = repo.git("rev-parse", "main"), repo.proposes()
+    environment = event_of(tmp_path, "pull_request", pull_request(head, base), GITHUB_API_URL=hub.url)
+    ended = run(repo, environment)
+    assert ended.code == 0
+    assert "not published: there is no GITHUB_TOKEN" in ended.out
+    assert hub.requests == []
+
+
+def test_a_fork_gets_its_summary_a_notice_and_a_payload_that_the_second_workflow_publishes(
+    repo: Repository, hub: Hub, tmp_path: Path
+) -> None:
+    base, head = repo.git("rev-parse", "main"), repo.proposes(range=broken(repo.world))
+    ended = told(repo, hub, tmp_path, pull_request(head, base, repository="stranger/stack"))
+    assert ended.code == 1
+    assert sum("::notice" in line for line in ended.out.splitlines()) == 1
+    assert hub.requests == []
+    assert "NO-GO" in (tmp_path / "summary.md").read_text()
+    hub.pulls = [(7, "stranger:next", head)]
+    event = {
+        "workflow_run": {"head_sha": head, "head_branch": "next", "head_repository": {"owner": {"login": "stranger"}}}
+    }
+    again = told(repo, hub, tmp_path, event, "--from", "reports/ci/gate-publish.json", name="workflow_run")
+    assert again.code == 0
+    (check,) = hub.checks
+    assert (check["head_sha"], check["conclusion"]) == (head, "failure")
+    assert "unverified" in check["output"]["title"]
+    assert len(hub.comments) == 1
+    event["workflow_run"]["head_sha"] = base  # the artifact of another commit
+    refusal = told(repo, hub, tmp_path, event, "--from", "reports/ci/gate-publish.json", name="workflow_run")
+    assert refusal.code == 2
+    assert len(hub.checks) == 1

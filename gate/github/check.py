@@ -177,8 +177,8 @@ def _installation(api: Api, environment: Mapping[str, str]) -> Json:
             headers = create_jwt_headers(
                 environment["GATE_APP_KEY"].encode(), environment["GATE_APP_ID"], expire_in=300
             )
-        except (ValueError, TypeError) as error:
-            raise UsageError("GATE_APP_KEY is not the private key of an App, in PEM") from error
+        except Exception:  # what signs has errors of its own, without an ancestor that could be named here
+            raise UsageError("GATE_APP_KEY is not the private key of an App, in PEM") from None
         api.session.headers["Authorization"] = headers["Authorization"]
         try:
             return api.post(path, {}, lambda: None)

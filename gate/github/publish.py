@@ -6,7 +6,7 @@ Nothing here changes a decision. What cannot be published is told in a line.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from gate.errors import PublishError
@@ -30,44 +30,50 @@ class Published:
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Posted:
+    """url: of the check or the run; author: login of whoever posted; check: id of the check run; there: annotations."""
+
+    url: str
+    author: str
+    check: int | None = None
+    there: int = 0
+
+
 def publish(api: Api, where: Situation, answer: Answer) -> Published:
     """Post the answer on the commit `where.head`: check run, or status for tokens that may not make one; comment.
 
     Never raises for what GitHub answers.
     """
-    missing, url, author = [], "", ""
+    missing, posted = [], _Posted("", "")
     try:
-        url, author = _checked(api, where, answer)
+        posted = _checked(api, where, answer)
     except PublishError as error:
         missing.append(f"the check run: {error.what}")
+    else:
+        missing += _annotated(api, where, answer, posted)
     try:
         # After a failure, too: a comment that still says GO is worse than a check that is missing.
         if (number := where.pull_request or _pull_request(api, where)) is not None:
-            _commented(api, where, number, answer, author or "github-actions[bot]")
+            _commented(api, where, number, answer, posted.author or "github-actions[bot]")
     except PublishError as error:
         missing.append(f"the comment: {error.what}")
-    return Published(url, tuple(missing))
+    return Published(posted.url, tuple(missing))
 
 
-def _checked(api: Api, where: Situation, answer: Answer) -> tuple[str, str]:
-    """Address of what was posted, and the login that its author's comments have."""
+def _checked(api: Api, where: Situation, answer: Answer) -> _Posted:
     try:
-        made = check_run(api, where, answer)
+        return _check_run(api, where, answer)
     except RefusalError as error:
         # Only Apps make check runs; a person's token is told so, and may still post a status.
         if error.status != 403 or "GitHub App" not in error.message:
             raise
-        made = _status(api, where, answer)
-        return str(made.get("target_url") or ""), str((made.get("creator") or {}).get("login") or "")
-    slug = (made.get("app") or {}).get("slug")  # the schema allows `app: null`
-    return str(made.get("html_url") or ""), f"{slug}[bot]" if slug else ""
+    return _status(api, where, answer)
 
 
-def check_run(api: Api, where: Situation, answer: Answer) -> Any:
-    """The check run of this run and its answer, made or brought up to date; every annotation is there once."""
-    runs = f"/repos/{where.repository}/check-runs"
-    name, total = external_id(where, answer), len(answer.annotations)
-    output = {"title": answer.title, "summary": answer.summary}
+def _check_run(api: Api, where: Situation, answer: Answer) -> _Posted:
+    """The check run of this run and its answer, made or brought up to date."""
+    name, runs = external_id(where, answer), f"/repos/{where.repository}/check-runs"
     body: dict[str, Any] = {"name": NAME, "external_id": name, "status": "completed", "conclusion": answer.conclusion}
     body |= {"details_url": where.run_url} if where.run_url else {}
 
@@ -76,27 +82,37 @@ def check_run(api: Api, where: Situation, answer: Answer) -> Any:
         found = api.pages(f"/repos/{where.repository}/commits/{where.head}/check-runs", "check_runs", **query)
         return next((run for run in found if run.get("external_id") == name), None)
 
-    def batch(done: int) -> dict[str, Any]:
-        rows = [_row(a) for a in answer.annotations[done : done + BATCH]]
-        return {"output": output | ({"annotations": rows} if rows else {})}
-
     made = written()
     if made is None:
-        made, done = api.post(runs, {**body, "head_sha": where.head, **batch(0)}, written), min(BATCH, total)
+        first = body | {"head_sha": where.head, "output": _output(where, answer, answer.annotations[:BATCH])}
+        made, there = api.post(runs, first, written), min(BATCH, len(answer.annotations))
     else:
-        done = _annotated(made)
-        made = api.patch(f"{runs}/{made['id']}", {**body, "output": output})
-    at = f"{runs}/{made['id']}"
-    while done < total:
-        after = min(done + BATCH, total)
+        made, there = api.patch(f"{runs}/{made['id']}", body | {"output": _output(where, answer)}), _counted(made)
+    slug = (made.get("app") or {}).get("slug")  # the schema allows `app: null`
+    return _Posted(str(made.get("html_url") or ""), f"{slug}[bot]" if slug else "", int(made["id"]), there)
 
-        def appended(after: int = after) -> Any | None:
-            # Annotations add up on the server: a request that ended in silence may have added its own.
+
+def _annotated(api: Api, where: Situation, answer: Answer, posted: _Posted) -> list[str]:
+    """Append what the first request had no room for; answers what is missing in the end.
+
+    Annotations add up on the server: a request that ended in silence may have added its own.
+    """
+    total = len(answer.annotations)
+    if posted.check is None:
+        return [f"{total:,} annotations: this token may post a status only"] if total else []
+    at = f"/repos/{where.repository}/check-runs/{posted.check}"
+    for start in range(posted.there, total, BATCH):
+        batch = answer.annotations[start : start + BATCH]
+
+        def appended(end: int = start + len(batch)) -> Any | None:
             now = api.get(at)
-            return now if _annotated(now) >= after else None
+            return now if _counted(now) >= end else None
 
-        made, done = api.patch(at, batch(done), appended), after
-    return made
+        try:
+            api.patch(at, {"output": _output(where, answer, batch)}, appended)
+        except PublishError as error:
+            return [f"{total - start:,} of {total:,} annotations: {error.what}"]
+    return []
 
 
 def external_id(where: Situation, answer: Answer) -> str:
@@ -105,17 +121,31 @@ def external_id(where: Situation, answer: Answer) -> str:
     return f"gate:{candidate}:{suite}:{where.run}"
 
 
-def _annotated(made: Any) -> int:
+def _output(where: Situation, answer: Answer, batch: tuple[Annotation, ...] = ()) -> dict[str, Any]:
+    rows = [
+        {
+            "path": a.path,
+            "start_line": a.line,
+            "end_line": a.line,
+            "annotation_level": a.level,
+            "title": a.title,
+            "message": a.message,
+        }
+        for a in batch
+    ]
+    told = {"title": answer.title, "summary": answer.summary + _link(where)}
+    return told | ({"annotations": rows} if rows else {})
+
+
+def _link(where: Situation) -> str:
+    return f"\n[The run that found this]({where.run_url}) has the whole report.\n" if where.run_url else ""
+
+
+def _counted(made: Any) -> int:
     return int((made.get("output") or {}).get("annotations_count") or 0)
 
 
-def _row(a: Annotation) -> dict[str, Any]:
-    row = asdict(a)
-    line, level = row.pop("line"), row.pop("level")
-    return {**row, "annotation_level": level, "start_line": line, "end_line": line}
-
-
-def _status(api: Api, where: Situation, answer: Answer) -> Any:
+def _status(api: Api, where: Situation, answer: Answer) -> _Posted:
     state = {"success": "success", "failure": "failure", "action_required": "failure"}[answer.conclusion]
     title = answer.title if len(answer.title) <= STATUS_LIMIT else answer.title[: STATUS_LIMIT - 1] + "…"
     body = {"state": state, "context": NAME, "description": title}
@@ -123,26 +153,27 @@ def _status(api: Api, where: Situation, answer: Answer) -> Any:
 
     def written() -> Any | None:
         found = api.get(f"/repos/{where.repository}/commits/{where.head}/status", per_page="100").get("statuses", [])
-        same = (s for s in found if all(s.get(key) == value for key, value in body.items()))
+        same = (status for status in found if all(status.get(key) == value for key, value in body.items()))
         return next(same, None)
 
-    return api.post(f"/repos/{where.repository}/statuses/{where.head}", body, written)
+    made = api.post(f"/repos/{where.repository}/statuses/{where.head}", body, written)
+    return _Posted(where.run_url, str((made.get("creator") or {}).get("login") or ""))
 
 
 def _commented(api: Api, where: Situation, number: int, answer: Answer, author: str) -> None:
     """Edit the comment in place; make one only where something stops the release or was waived."""
-    body = f"{MARKER}\n{_collapsed(answer)}"
-    comments = f"/repos/{where.repository}/issues"
+    body = f"{MARKER}\n{_collapsed(where, answer)}"
+    issues = f"/repos/{where.repository}/issues"
 
     def written() -> Any | None:
-        return next(_own(api, f"{comments}/{number}/comments", author), None)
+        return next(_own(api, f"{issues}/{number}/comments", author), None)
 
     mine = written()
     if mine is not None:
         if mine.get("body") != body:
-            api.patch(f"{comments}/comments/{mine['id']}", {"body": body})
+            api.patch(f"{issues}/comments/{mine['id']}", {"body": body})
     elif answer.conclusion != "success" or answer.waived:
-        api.post(f"{comments}/{number}/comments", {"body": body}, written)
+        api.post(f"{issues}/{number}/comments", {"body": body}, written)
 
 
 def _own(api: Api, path: str, author: str) -> Iterator[Any]:
@@ -152,14 +183,13 @@ def _own(api: Api, path: str, author: str) -> Iterator[Any]:
             yield comment
 
 
-def _collapsed(answer: Answer) -> str:
+def _collapsed(where: Situation, answer: Answer) -> str:
+    """Good news is one line that opens."""
+    told = answer.summary + _link(where)
     if answer.conclusion != "success" or answer.waived:
-        return answer.summary
-    return f"<details><summary>{_word(answer)}</summary>\n\n{answer.summary}\n</details>\n"
-
-
-def _word(answer: Answer) -> str:
-    return "gate: no release is proposed" if answer.outcome == "NOTHING" else "gate: GO"
+        return told
+    word = "no release is proposed" if answer.outcome == "NOTHING" else "GO"
+    return f"<details><summary>gate: {word}</summary>\n\n{told}\n</details>\n"
 
 
 def _pull_request(api: Api, where: Situation) -> int | None:
