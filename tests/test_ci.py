@@ -351,8 +351,24 @@ def test_content_in_git_lfs_is_read_from_the_clone_and_checked(repo: Repository)
     kept.parent.mkdir(parents=True)
     kept.write_bytes(data)
     assert shell(repo).code == 0
-    kept.write_bytes(data[:-1] + b"!")
-    assert shell(repo).code == 4
+
+
+def test_content_in_git_lfs_is_what_its_pointer_says(repo: Repository) -> None:
+    """The policy has no digest in release.toml: its pointer is all that says what it is."""
+    policy = repo.root / "policy.toml"
+    data = policy.read_bytes()
+    oid = hashlib.sha256(data).hexdigest()
+    kept = repo.root / ".git/lfs/objects" / oid[:2] / oid[2:4] / oid
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(data)
+    policy.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(data)}\n")
+    repo.commit("Move the policy to LFS")
+    repo.proposes()
+    assert shell(repo).code == 0
+    kept.write_bytes(data.replace(b"margin = 0.05", b"margin = 0.95"))
+    ended = shell(repo)
+    assert ended.code == 4
+    assert "policy.toml: its content is in Git LFS and is not here" in ended.err
 
 
 def test_a_clone_without_history_says_what_to_fetch(repo: Repository, tmp_path: Path) -> None:
@@ -521,6 +537,11 @@ def test_a_fork_gets_its_summary_a_notice_and_a_payload_that_the_second_workflow
     assert (check["head_sha"], check["conclusion"]) == (head, "failure")
     assert "unverified" in check["output"]["title"]
     assert len(hub.comments) == 1
+    quiet = repo.root / "reports/ci/gate-publish.json"
+    said = quiet.read_text()
+    quiet.write_text(said.replace('"NO-GO"', '"NOTHING"'))
+    assert told(repo, hub, tmp_path, event, "--from", str(quiet), name="workflow_run").code == 0
+    assert len(hub.checks) == 1, "nothing is proposed: nothing is told"
     event["workflow_run"]["head_sha"] = base  # the artifact of another commit
     refusal = told(repo, hub, tmp_path, event, "--from", "reports/ci/gate-publish.json", name="workflow_run")
     assert refusal.code == 2

@@ -93,7 +93,6 @@ REFUSED = of_error(GateError("no", where="head:release.toml:3", mend="yes"), pla
         (REFUSED, "failure"),
         (inconclusive(), "action_required"),
         (unverified("GO", ["fine"]), "action_required"),
-        (unverified("NOTHING", []), "action_required"),
         (unverified("NO-GO", []), "failure"),
     ],
 )

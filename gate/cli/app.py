@@ -221,7 +221,7 @@ def calibrate(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="Folder of the repository.")] = Path()) -> None:
-    """Scaffold suites/ thresholds/ reports/ policy.toml release.toml; what is there already is kept."""
+    """Scaffold suites/ thresholds/ reports/ policy.toml release.toml and the workflow files; what is there is kept."""
     from gate.cli.scaffold import scaffold
 
     for path, made in scaffold(folder):

@@ -46,26 +46,36 @@ def ci(
     from gate.github import runner, situation
 
     environment = dict(os.environ)
-    where, error = situation(environment, base, head), None
+    where = situation(environment, base, head)
     if payload is not None:
-        answer = runner.read_answer(payload, where.head)
-    else:
-        for name in [n for n in environment if n.startswith(SECRETS)]:
-            del os.environ[name]
-        paths.writable(out)
-        for name in STALE:
-            (out / name).unlink(missing_ok=True)
-        with _without_commands(environment):
-            where, answer, error = _judged(where, out, kept)
-        runner.write_files(out, where.head, answer)
-        said = answer.warnings if error is not None else (*answer.warnings, answer.title)
-        typer.echo("\n".join(said), err=True)
+        _publish_only(environment, where, payload, out)
+        return
+    for name in [n for n in environment if n.startswith(SECRETS)]:
+        del os.environ[name]
+    paths.writable(out)
+    for name in STALE:
+        (out / name).unlink(missing_ok=True)
+    with _without_commands(environment):
+        where, answer, error = _judged(where, out, kept)
+    runner.write_files(out, where.head, answer)
+    said = answer.warnings if error is not None else (*answer.warnings, answer.title)
+    typer.echo("\n".join(said), err=True)
     missing = _told(environment, where, answer, out)
     if error is not None:
         raise error
-    if missing and (require_publish or payload is not None) and answer.exit_code == 0:
+    if missing and require_publish and answer.exit_code == 0:
         raise PublishError("the decision stands, and was not published", mend="see above, and run the job again")
-    raise typer.Exit(0 if payload is not None else answer.exit_code)
+    raise typer.Exit(answer.exit_code)
+
+
+def _publish_only(environment: Mapping[str, str], where: Situation, payload: Path, out: Path) -> None:
+    from gate.github import runner
+
+    answer = runner.read_answer(payload, where.head)
+    if answer.outcome == "NOTHING":  # a check on every pull request of a fork would be noise, and could be no pass
+        typer.echo("no release is proposed: nothing to publish", err=True)
+    elif _told(environment, where, answer, out):
+        raise PublishError("nothing, or not all, was published", mend="see above, and run the job again")
 
 
 def _judged(where: Situation, out: Path, kept: str | None) -> tuple[Situation, Answer, GateError | None]:

@@ -108,14 +108,18 @@ def unverified(outcome: Outcome, lines: Sequence[str]) -> Answer:
     """What a run without rights says that it found; it could say anything, so a pass of it is none."""
     note = "This was computed in the pull request's own run, whose workflow the pull request can change: unverified."
     mend = "A maintainer who wants a verified answer runs the gate by hand (workflow_dispatch) on the pull request."
-    passed = outcome in ("GO", "NOTHING")
     listed = "".join(f"- {code(line)}\n" for line in lines)
     summary = f"## {outcome}, unverified\n\n{note}\n\n{mend}\n\nIn its words:\n\n"
     while len((summary + listed).encode()) > LIMIT:  # names of hostile characters: fewer lines instead of half a one
         lines = lines[: len(lines) // 2]
         listed = "".join(f"- {code(line)}\n" for line in lines) + "- (more lines are cut here)\n"
-    title, outcome = f"{outcome}, unverified", "INCONCLUSIVE" if passed else outcome
-    return Answer(outcome, title, summary + listed, (note, *lines), exit_code=0)
+    return Answer(
+        "INCONCLUSIVE" if outcome == "GO" else outcome,
+        f"{outcome}, unverified",
+        summary + listed,
+        (note, *lines),
+        exit_code=0,
+    )
 
 
 def _title(text: str) -> str:
