@@ -249,6 +249,7 @@ def test_evidence_that_ships_with_the_incumbent_is_used_and_the_heads_is_not(rep
     ended = shell(repo, "--store", "none")
     assert ended.code == 0
     assert "incumbent: 3 of 3 heads from a file" in ended.err
+    assert "edits what it is judged by: evidence/1.safetensors." in ended.err
 
 
 def test_a_second_check_runs_nothing(repo: Repository) -> None:
@@ -516,6 +517,16 @@ def test_without_a_token_nothing_is_asked_of_github_and_it_is_said(repo: Reposit
     assert ended.code == 0
     assert "not published: there is no GITHUB_TOKEN" in ended.out
     assert hub.requests == []
+
+
+def test_an_output_that_github_could_misread_is_left_empty_and_said(repo: Repository, tmp_path: Path) -> None:
+    base, head = repo.git("rev-parse", "main"), repo.proposes()
+    event = event_of(tmp_path, "pull_request", pull_request(head, base, repository="stranger/stack"))
+    ended = run(repo, event, "--out", "reports/a\nb=c")
+    assert ended.code == 0
+    assert "report-path=\n" in (tmp_path / "output").read_text()
+    assert "b=c" not in (tmp_path / "output").read_text()
+    assert "the output report-path" in ended.out
 
 
 def test_a_fork_gets_its_summary_a_notice_and_a_payload_that_the_second_workflow_publishes(

@@ -20,7 +20,8 @@ from gate.suite.definition import read_definition
 Level = Literal["failure", "warning"]
 #: GitHub refuses 64 KiB of a message and 255 characters of a title.
 MESSAGE_LIMIT, TITLE_LIMIT = 4_000, 200
-_PLACE = re.compile(r"head:([A-Za-z0-9][A-Za-z0-9_./-]*):(\d+)")
+# At the start of an error, where no word of a file that it quotes can stand.
+_PLACE = re.compile(r"head:((?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*):([1-9]\d{0,6})\b")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def of_decision(decision: Decision, proposal: Proposal) -> tuple[Annotation, ...
 def of_error(error: GateError) -> tuple[Annotation, ...]:
     """One annotation, on the line of the head's file that the error names, or on release.toml."""
     text = str(error)
-    place = _PLACE.search(text)
+    place = _PLACE.match(text)
     path, line = (place[1], int(place[2])) if place else (FILE, 1)
     return (_made(path, line, "failure", "gate could not judge", " ".join(text.split())),)
 

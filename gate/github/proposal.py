@@ -65,8 +65,9 @@ def change_of(repo: Path, base: str, head: str) -> Change:
     since = tree.merge_base(repo, old, new)
     with TemporaryDirectory(prefix="gate-") as folder:
         named = [r for c in {since, old, new} if (r := _release(repo, c, Path(folder, c)))]
-    paths = sorted({*PROTECTED, *(p for release in named for p in (release.suite, release.policy))})
-    return Change(old, new, since, tree.changed(repo, since, new, paths))
+    # Evidence that comes in with a release is what the next one is compared with.
+    paths = {*PROTECTED, *(p for r in named for p in (r.suite, r.policy, r.evidence) if p)}
+    return Change(old, new, since, tree.changed(repo, since, new, sorted(paths)))
 
 
 @contextmanager
