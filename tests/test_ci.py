@@ -163,7 +163,18 @@ def test_an_easier_suite_that_release_toml_names_does_not_help(strict: Repositor
     strict.commit("Choose another exam")
     ended = shell(strict)
     assert ended.code == 3
-    assert "easy.toml" in ended.err
+    assert "edits what it is judged by: release.toml, easy.toml," in ended.err
+
+
+def test_choosing_an_exam_that_was_always_there_is_said_too(repo: Repository) -> None:
+    (repo.root / "easy.toml").write_text(POLICY)
+    repo.commit("Leave an easy policy lying around")
+    repo.branch("next")
+    repo.ships("1", policy="easy.toml")
+    repo.commit()
+    ended = shell(repo)
+    assert ended.code == 0
+    assert "edits what it is judged by: release.toml." in ended.err
 
 
 def test_a_release_that_loses_a_head_fails(repo: Repository) -> None:
@@ -390,6 +401,28 @@ def test_an_earlier_verdict_does_not_stand_for_a_refusal(repo: Repository) -> No
     assert not (repo.root / "reports/ci/report.html").exists()
 
 
+def test_a_crash_after_the_reports_were_written_leaves_no_verdict(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*args: object) -> object:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("gate.github.annotations.of_decision", crash)
+    repo.proposes()
+    assert shell(repo).code == 4
+    assert not (repo.root / "reports/ci/verdict.json").exists()
+
+
+def test_reports_do_not_follow_a_link_that_the_head_may_have_left(repo: Repository, tmp_path: Path) -> None:
+    repo.proposes()
+    (tmp_path / "elsewhere").mkdir()
+    (repo.root / "reports").symlink_to(tmp_path / "elsewhere")
+    ended = shell(repo)
+    assert ended.code == 2
+    assert "reports: this link may be the head's" in ended.err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_nothing_that_is_printed_while_judging_is_a_workflow_command(repo: Repository, tmp_path: Path) -> None:
     base, head = repo.git("rev-parse", "main"), repo.proposes()
     ended = run(repo, event_of(tmp_path / "event", "pull_request", pull_request(head, base)))
@@ -453,12 +486,31 @@ def test_each_outcome_is_a_check_on_the_head_of_the_pull_request(
     assert outputs["check-url"] == hub.checks[-1]["html_url"]
 
 
-def test_a_merge_group_is_answered_on_its_head(repo: Repository, hub: Hub, tmp_path: Path) -> None:
-    base, head = repo.git("rev-parse", "main"), repo.proposes()
-    event = {"merge_group": {"head_sha": head, "base_sha": base}}
-    assert told(repo, hub, tmp_path, event, name="merge_group").code == 0
-    assert [check["head_sha"] for check in hub.checks] == [head]
-    assert hub.writes("comments") == []
+@pytest.mark.parametrize("name", ["pull_request", "merge_group", "push", "branch", "workflow_dispatch", "workflow_run"])
+def test_every_event_is_answered_on_the_head_that_it_is_about(
+    repo: Repository, hub: Hub, tmp_path: Path, name: str
+) -> None:
+    """GITHUB_SHA is a merge commit in a pull request, and the default branch's in a triggered run: not the answer's."""
+    base, head = repo.git("rev-parse", "main"), repo.proposes(range=broken(repo.world))
+    repo.git("update-ref", "refs/remotes/origin/main", base)
+    merge = repo.git("commit-tree", f"{head}^{{tree}}", "-p", base, "-p", head, "-m", "Merge")
+    default = {"repository": {"default_branch": "main"}}
+    run_of = {"head_sha": head, "head_branch": "next", "head_repository": {"owner": {"login": "octo"}}}
+    event, sha, words = {
+        "pull_request": (pull_request(head, base), merge, ()),
+        "merge_group": ({"merge_group": {"head_sha": head, "base_sha": base}}, head, ()),
+        "push": (default | {"before": base}, head, ()),
+        "branch": (default | {"before": head}, head, ()),
+        "workflow_dispatch": (default, base, ("--head", head)),
+        "workflow_run": ({"workflow_run": run_of}, base, ()),
+    }[name]
+    hub.pulls = [(7, "octo:next", head)]
+    told_by = "push" if name == "branch" else name
+    environment = event_of(tmp_path, told_by, event, GITHUB_API_URL=hub.url, GITHUB_TOKEN=TOKEN, GITHUB_SHA=sha)
+    ended = run(repo, environment | {"GITHUB_REF": f"refs/heads/{'main' if name == 'push' else 'next'}"}, *words)
+    assert ended.code == 1, ended.err
+    assert [(check["head_sha"], check["conclusion"]) for check in hub.checks] == [(head, "failure")]
+    assert len(hub.comments) == (1 if name in ("pull_request", "workflow_run") else 0)
 
 
 def test_an_edited_exam_is_the_first_thing_that_check_and_comment_say(

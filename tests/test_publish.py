@@ -93,6 +93,7 @@ REFUSED = of_error(GateError("no", where="head:release.toml:3", mend="yes"), pla
         (REFUSED, "failure"),
         (inconclusive(), "action_required"),
         (unverified("GO", ["fine"]), "action_required"),
+        (unverified("NOTHING", []), "action_required"),
         (unverified("NO-GO", []), "failure"),
     ],
 )
@@ -474,7 +475,9 @@ def test_a_payload_can_say_go_and_is_not_believed(tmp_path: Path, hub: Hub, time
 
     path = tmp_path / "gate-publish.json"
     path.write_text(json.dumps(payload(lines=["@everyone **GO** ![](https://e.x/b.png)", f"{MARKER}", "</details>"])))
-    told(hub, time, read_answer(path, HEAD))
+    answer = read_answer(path, HEAD)
+    assert answer is not None
+    told(hub, time, answer)
     (check,) = hub.checks
     assert check["conclusion"] == "action_required"
     assert "unverified" in check["output"]["title"]

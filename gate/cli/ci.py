@@ -16,14 +16,14 @@ import typer
 from gate.cli import paths, store
 from gate.cli.progress import progress_bar
 from gate.cli.reports import print_result, write_result
-from gate.errors import GateError, PublishError, RefusedError, shown
+from gate.errors import GateError, PublishError, RefusedError, UsageError, shown
 
 if TYPE_CHECKING:
     from gate.github import Answer, Change, Situation
 
 #: What no program of a candidate may find in its environment.
 SECRETS = ("ACTIONS_", "GATE_APP_", "GITHUB_TOKEN", "GH_TOKEN", "SSH_AUTH_SOCK")
-#: Files that an earlier run in the same folder may have left, and that must not stand for this one's.
+#: What a decision leaves in the folder, and a refusal does not.
 STALE = ("verdict.json", "report.html", "signoff.html", "gate.sarif", "flips.parquet")
 
 
@@ -52,9 +52,12 @@ def ci(
         return
     for name in [n for n in environment if n.startswith(SECRETS)]:
         del os.environ[name]
+    if links := [p for p in (out, *out.parents) if p.is_symlink() and not p.is_absolute()]:
+        raise UsageError(
+            "this link may be the head's, and leads elsewhere", where=str(links[0]), mend="choose another --out"
+        )
     paths.writable(out)
-    for name in STALE:
-        (out / name).unlink(missing_ok=True)
+    _forget(out)
     with _without_commands(environment):
         where, answer, error = _judged(where, out, kept)
     runner.write_files(out, where.head, answer)
@@ -72,7 +75,7 @@ def _publish_only(environment: Mapping[str, str], where: Situation, payload: Pat
     from gate.github import runner
 
     answer = runner.read_answer(payload, where.head)
-    if answer.outcome == "NOTHING":  # a check on every pull request of a fork would be noise, and could be no pass
+    if answer is None:  # a check on every pull request of a fork would be noise, and could be no pass
         typer.echo("no release is proposed: nothing to publish", err=True)
     elif _told(environment, where, answer, out):
         raise PublishError("nothing, or not all, was published", mend="see above, and run the job again")
@@ -94,8 +97,15 @@ def _judged(where: Situation, out: Path, kept: str | None) -> tuple[Situation, A
         if os.environ.get("GATE_TRACEBACK"):
             raise
         error = GateError(f"internal error: {type(problem).__name__}: {shown(problem)}")
+    _forget(out)
     edited = change.edited if change is not None else ()
     return where, answer.of_error(error, annotations.of_error(error), edited), error
+
+
+def _forget(out: Path) -> None:
+    """Remove reports that must not stand for this run's."""
+    for name in STALE:
+        (out / name).unlink(missing_ok=True)
 
 
 def _decided(repo: Path, change: Change, out: Path, kept: str | None) -> Answer:

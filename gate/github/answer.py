@@ -65,7 +65,7 @@ def of_decision(decision: Decision, annotations: Sequence[Annotation], edited: S
     headline = words.headline(decision)
     waived = len({c.prediction for c in decision.cells if c.waiver is not None})
     regressed = {c.prediction for c in decision.cells if c.verdict == "regressed"}
-    open_cells = {c.prediction for c in decision.cells if c.tier == "critical" and c.verdict == "undecided"}
+    undecided = {c.prediction for c in decision.cells if c.tier == "critical" and c.verdict == "undecided"}
     return Answer(
         decision.decision,
         _title(f"{decision.decision}: {headline}"),
@@ -75,7 +75,7 @@ def of_decision(decision: Decision, annotations: Sequence[Annotation], edited: S
         tuple(annotations),
         (decision.candidate.digest, decision.suite.digest),
         waived,
-        (("regressions", len(regressed)), ("inconclusive", len(open_cells)), ("waived", waived)),
+        (("regressions", len(regressed)), ("inconclusive", len(undecided)), ("waived", waived)),
         _warnings(edited),
     )
 
@@ -97,7 +97,7 @@ def of_error(error: GateError, annotations: Sequence[Annotation], edited: Sequen
 
 def of_nothing(edited: Sequence[str]) -> Answer:
     """A change that ships what shipped before."""
-    said = "No release is proposed: release.toml and its bundle are as they were."
+    said = "No release is proposed: the bundle is the one that ships."
     told = _warnings(edited)
     return Answer(
         "NOTHING", "no release is proposed", f"{_edits(edited)}{said}\n", (*told, said), exit_code=0, warnings=told
@@ -114,7 +114,7 @@ def unverified(outcome: Outcome, lines: Sequence[str]) -> Answer:
         lines = lines[: len(lines) // 2]
         listed = "".join(f"- {code(line)}\n" for line in lines) + "- (more lines are cut here)\n"
     return Answer(
-        "INCONCLUSIVE" if outcome == "GO" else outcome,
+        "INCONCLUSIVE" if outcome in ("GO", "NOTHING") else outcome,
         f"{outcome}, unverified",
         summary + listed,
         (note, *lines),

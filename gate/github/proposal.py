@@ -27,7 +27,7 @@ _EVIDENCE = "evidence.safetensors"  # as `gate run --out DIR` names it
 class Change:
     """A head commit against a base commit, resolved. since: the commit that both come from.
 
-    edited: protected files that the head changes since then, sorted.
+    edited: protected files that the head changes since then; release.toml when it names another suite or policy.
     """
 
     base: str
@@ -64,10 +64,14 @@ def change_of(repo: Path, base: str, head: str) -> Change:
     old, new = tree.commit_of(repo, base), tree.commit_of(repo, head)
     since = tree.merge_base(repo, old, new)
     with TemporaryDirectory(prefix="gate-") as folder:
-        named = [r for c in {since, old, new} if (r := _release(repo, c, Path(folder, c)))]
+        releases = {c: _release(repo, c, Path(folder, c)) for c in {since, old, new}}
     # Evidence that comes in with a release is what the next one is compared with.
-    paths = {*PROTECTED, *(p for r in named for p in (r.suite, r.policy, r.evidence) if p)}
-    return Change(old, new, since, tree.changed(repo, since, new, sorted(paths)))
+    named = {p for r in releases.values() if r is not None for p in (r.suite, r.policy, r.evidence) if p}
+    edited = tree.changed(repo, since, new, sorted({*PROTECTED, *named}))
+    before, after = releases[since], releases[new]
+    if before is not None and after is not None and (before.suite, before.policy) != (after.suite, after.policy):
+        edited = (FILE, *edited)  # another exam is chosen, even where its files are old
+    return Change(old, new, since, edited)
 
 
 @contextmanager

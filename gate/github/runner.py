@@ -56,14 +56,17 @@ def write_files(out: Path, head: str, answer: Answer) -> None:
     write_text(out / PAYLOAD, json.dumps(document, indent=1) + "\n")
 
 
-def read_answer(path: Path, head: str) -> Answer:
-    """The unverified answer in a hostile file. Raises ConfigError for all but a payload about the commit `head`."""
+def read_answer(path: Path, head: str) -> Answer | None:
+    """The unverified answer in a hostile file; None when it says that no release is proposed.
+
+    Raises ConfigError for all but a payload about the commit `head`.
+    """
     told = read_json(path, error=ConfigError, max_bytes=MAX_BYTES, max_depth=2)
     if not _is_payload(told):
         raise ConfigError(f"this is not a {SCHEMA} file", where=str(path))
     if told["head"] != head:
         raise ConfigError(f"it speaks of {told['head'][:12]}, and the run was on {head[:12]}", where=str(path))
-    return unverified(told["outcome"], told["lines"])
+    return unverified(told["outcome"], told["lines"]) if told["outcome"] != "NOTHING" else None
 
 
 def _junit(answer: Answer) -> str:

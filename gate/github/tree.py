@@ -61,8 +61,8 @@ def object_of(repo: Path, commit: str, path: str) -> str:
 def extract(repo: Path, commit: str, path: str, into: Path) -> bool:
     """Write the file or folder `path` of a commit to `into / path`; false when the commit has no such path.
 
-    `into` must be a private folder. Raises RefusedError for links, submodules, names that lead elsewhere and content
-    that does not fit on the disk, BundleError for content in Git LFS that was not fetched.
+    `into` must be a private folder. Raises RefusedError for links, submodules, names that lead elsewhere, content that
+    does not fit on the disk, and content in Git LFS that was not fetched.
     """
     entries = _entries(repo, commit, path)
     total, free = sum(size for _, size, _ in entries), shutil.disk_usage(into).free

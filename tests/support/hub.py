@@ -11,7 +11,7 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -339,6 +339,3 @@ def _answer_problems(template: str, request: BaseHTTPRequestHandler, told: Any) 
     code = next(c for c in codes if c.startswith("2"))
     pointer = f"/paths/{_escaped(template)}/{method}/responses/{code}/content/application~1json/schema"
     return [f"{error.json_path}: {error.message[:200]}" for error in _validator(pointer).iter_errors(told)]
-
-
-Clock = Callable[[], float]
