@@ -349,6 +349,22 @@ def test_a_tree_whose_names_lead_outside_is_refused(repo: Repository) -> None:
     assert "leads out of its folder" in ended.err
 
 
+def test_a_commit_that_does_not_fit_on_the_disk_is_refused_before_it_is_written(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git packs a terabyte of zeros into a megabyte."""
+    repo.proposes()
+    real = shutil.disk_usage
+
+    def full(path: Path) -> object:
+        return real(path)._replace(free=1000)
+
+    monkeypatch.setattr("gate.github.tree.shutil.disk_usage", full)
+    ended = shell(repo)
+    assert ended.code == 4
+    assert "1,000 free on the disk" in ended.err
+
+
 def test_content_in_git_lfs_is_read_from_the_clone_and_checked(repo: Repository) -> None:
     repo.proposes()
     file = repo.root / "bundles/2/cam.parquet"
