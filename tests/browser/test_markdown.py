@@ -17,12 +17,11 @@ WIDTHS = "() => [...document.querySelectorAll('table')].map(t => [...new Set([..
 @pytest.mark.parametrize("kind", ["decision", "error", "nothing", "unverified"])
 def test_a_browser_sees_text_where_a_name_is_hostile(show: Show, kind: str) -> None:
     """Nothing loads, nothing runs (`show` fails on any request, dialog or message), and no row gains a cell."""
-    for name in HOSTILE:
-        written = name.encode(errors="replace").decode()
-        page = show(PAGE.format(GFM.render(answers(written)[kind])))
-        assert all(len(widths) == 1 for widths in page.evaluate(WIDTHS)), name
-        assert page.locator("a, img, script, style, svg, iframe, form, input, button").count() == 0, name
-        assert "<script" not in page.content().replace("&lt;script", "")
+    names = [name.encode(errors="replace").decode() for name in HOSTILE]
+    page = show(PAGE.format("<hr>".join(GFM.render(answers(name)[kind]) for name in names)))
+    assert page.locator("hr").count() == len(names) - 1
+    assert [widths for widths in page.evaluate(WIDTHS) if len(widths) != 1] == []
+    assert page.locator("a, img, script, style, svg, iframe, form, input, button").count() == 0
 
 
 def test_a_name_is_shown_as_it_is_written(show: Show) -> None:
