@@ -203,7 +203,7 @@ def _span(
         size = _frames_at_once(asked, recorded)
         turns = (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
     done = 0
-    with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
         for given, said in ahead(
             pool, lambda g: (g, session.say(g)), fed(suite, session.inputs, early, late, turns), 1
         ):
