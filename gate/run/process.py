@@ -59,8 +59,9 @@ class FallenError(Exception):
 
 @dataclass
 class Worker:
-    """A process with the loaded programs of one bundle. nursery: process that it was forked from. loaded: network -> why
-    it could not be loaded, or nothing.
+    """A process with the loaded programs of one bundle.
+
+    nursery: process that it was forked from. loaded: network -> why it could not be loaded, or nothing.
     """
 
     connection: socket.socket
