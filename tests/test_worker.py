@@ -28,6 +28,7 @@ from gate.run import Run, process, run, session
 from gate.run.process import FallenError, Worker, ask, end, start, tell
 from gate.run.wire import EndedError, receive, send
 from gate.suite import read_suite
+from tests.support.processes import gone, ours
 from tests.support.rogues import Rogues
 from tests.support.tiny import IMAGE, POLICY, Ended, World, gate, refreeze, sign_only, with_images, without_worker
 
@@ -98,19 +99,6 @@ def compared(stage: Path) -> tuple[Ended, dict[str, Any]]:
 
 def facts(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
-
-
-def ours() -> set[int]:
-    """Processes that were started by gate for running programs, told by their command line."""
-    found = set[int]()
-    for folder in Path("/proc").iterdir():
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"gate.run.nursery" in words and (folder / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                found.add(int(folder.name))
-        except (OSError, ValueError):
-            continue
-    return found
 
 
 @pytest.fixture
@@ -367,14 +355,6 @@ def test_with_the_nursery_its_workers_die_and_the_next_run_has_a_new_one(stage: 
     assert process._nursery[0].process.pid != found.nursery
 
 
-def gone(*pids: int) -> None:
-    """These processes end within a few seconds."""
-    until = time.monotonic() + 20
-    while alive := [pid for pid in pids if pid in ours()]:
-        assert time.monotonic() < until, f"{alive} live still"
-        time.sleep(0.05)
-
-
 RUN = """\
 import sys
 from pathlib import Path
@@ -415,7 +395,7 @@ Hanging = tuple[subprocess.Popen[str], tuple[int, int]]
 @linux
 def test_when_gate_is_killed_nothing_of_it_is_left(hanging: Hanging) -> None:
     child, pids = hanging
-    assert set(pids) <= ours()
+    assert set(pids) <= ours().keys()
     folder = Path(os.readlink(f"/proc/{pids[0]}/cwd"))
     os.killpg(child.pid, signal.SIGKILL)
     gone(*pids)

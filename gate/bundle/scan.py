@@ -43,7 +43,7 @@ _SAFE_GLOBALS = {
 }
 # The loader makes Python source of a model: expressions of shapes go to `eval`, guards to `exec`, names into the text
 # of functions. So names must be names, and expressions may use nothing but these.
-_MODEL_BYTES = 16 << 20  # a network of 500 operators has 0.6 MB
+_MODEL_BYTES = 12 << 20  # a network of 500 operators has 0.6 MB
 _ENTRY_BYTES = 512  # of the directory; names of the loader's own archives have 60 characters
 _PICKLE_BYTES = 1 << 20  # that of a hundred sample inputs has 20 kB
 _MEND_MODEL = "export anew with torch.export.save; if it still says so, ship predictions and report it"
