@@ -92,6 +92,8 @@ def start(device: str = "cpu") -> Worker:
 def end(worker: Worker) -> str:
     """End a worker; how it ended, in words, when it was not ended before."""
     pid, worker.pid = worker.pid, 0
+    with contextlib.suppress(OSError):
+        worker.connection.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it in another thread
     worker.connection.close()
     if not pid:
         return "before"
@@ -103,12 +105,6 @@ def end(worker: Worker) -> str:
             return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
         return f"exit status {os.waitstatus_to_exitcode(status)}"
     return "unknown"
-
-
-def abandon(worker: Worker) -> None:
-    """Wake whoever waits for a worker in another thread: it will find that the connection is closed."""
-    with contextlib.suppress(OSError):
-        worker.connection.shutdown(socket.SHUT_RDWR)
 
 
 def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle, Network
 from gate.errors import UsageError, shown
 from gate.run.feed import Given
-from gate.run.process import FallenError, Said, Worker, abandon, ask, end, load, plan, start, tell
+from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
 from gate.run.stack import Outputs, late_of
 from gate.suite import Suite
 
@@ -100,8 +100,9 @@ class Session:
         try:
             yield
         except BaseException:
-            if self._worker is not None and _kept.pop(self._key, None):
-                abandon(self._worker)
+            if self._worker is not None:
+                _kept.pop(self._key, None)
+                end(self._worker)
             raise
 
     def _deferred(self, outputs: Outputs, rest: bool) -> Outputs:
