@@ -6,6 +6,7 @@ The digest of a lock is the digest of its canonical text, so it names the whole 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from gate.atomic import write_text
+from gate.atomic import open_regular, write_text
 from gate.errors import LockError
 
 SCHEMA = "gate.lock/1"
 _MEND = "restore it, or freeze again"
+MAX_BYTES = 1 << 30
+#: Lines `key = "text"`, comments and the one header: nothing nested, which could cost more than its bytes.
+_TEXT = r'"(?:[^"\\\n]|\\.)*+"'
+_SHAPE = re.compile(rf"(?:(?:#[^\n]*+|\[files\]|(?:[a-z]++|{_TEXT}) = {_TEXT})?\n)*+")
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,10 @@ def digest_of(data: bytes) -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """Raises LockError when the file is missing, not a regular file or unreadable."""
+    """Raises LockError when the file is missing, a link, not a regular file or unreadable."""
     try:
-        if not path.is_file():
-            raise LockError("no such file", where=str(path))
-        with path.open("rb") as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        with open_regular(path, LockError) as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except OSError as error:
         raise LockError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
@@ -74,8 +77,12 @@ def digest_of_file(path: Path) -> str:
 def make_lock(
     kind: Literal["suite", "bundle"], root: Path, files: Iterable[str], *, name: str, version: str, evaluator: str
 ) -> Lock:
-    """Lock of the named files below `root`, read now."""
+    """Lock of the named files below `root`, read now. Raises LockError for names that differ by case alone."""
     ordered = sorted(set(files))
+    alike: dict[str, str] = {}
+    for file in ordered:
+        if (other := alike.setdefault(file.casefold(), file)) != file:
+            raise LockError(f"{other} and {file} are one file on some machines", where=str(root), mend="rename one")
     return Lock(kind, name, version, evaluator, tuple((f, digest_of_file(root / f)) for f in ordered))
 
 
@@ -86,15 +93,16 @@ def write_lock(path: Path, lock: Lock) -> None:
 def read_lock(path: Path) -> Lock:
     """The lock in a file; `str(read_lock(path))` is the file's text. Raises LockError when it is not a lock."""
     try:
-        text = path.read_bytes().decode()
+        with open_regular(path, LockError) as file:
+            text = file.read(MAX_BYTES + 1).decode()
+        if len(text) > MAX_BYTES or not _SHAPE.fullmatch(text):
+            raise ValueError("lines of another kind, or too many")
         table = tomllib.loads(text)
         if table.get("schema") != SCHEMA:
             raise LockError(f"this is not a {SCHEMA} file", where=str(path), mend=_MEND)
         files = tuple((str(k), str(v)) for k, v in table["files"].items())
         lock = Lock(table["kind"], table["name"], table["version"], table["evaluator"], files)
         same = str(lock) == text
-    except FileNotFoundError as error:
-        raise LockError("no such file", where=str(path)) from error
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise LockError(f"this is not a lock: {error}", where=str(path), mend=_MEND) from error
     if not same:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gate.atomic import open_regular
 from gate.errors import ConfigError, GateError, shown
 
 T = TypeVar("T")
@@ -211,17 +210,10 @@ def _file(path: Path) -> str:
 def _bytes(path: Path, limit: int, error: type[GateError]) -> bytes:
     file = _file(path)
     try:
-        # Not blocking, because a FIFO would hold us for ever; asked after opening, so nobody can swap it.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise error("not a regular file", where=file)
+        with open_regular(path, error, where=file, links=True) as stream:
             data = stream.read(limit + 1)
-    except FileNotFoundError:
-        raise error("no such file", where=file) from None
-    except IsADirectoryError:
-        raise error("a folder, not a file", where=file) from None
-    except (OSError, ValueError) as bad:  # ValueError: a NUL in the path
-        raise error(f"cannot be read: {getattr(bad, 'strerror', None) or bad}", where=file) from None
+    except OSError as bad:
+        raise error(f"cannot be read: {bad.strerror}", where=file) from None
     if len(data) > limit:
         raise error(f"larger than {limit:,} bytes", where=file)
     return data

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from gate.atomic import open_regular
 from gate.errors import BundleError, ConfigError, shown
 from gate.lock import Lock, digest_of, make_lock, read_lock, verify, write_lock
 from gate.strict import NAME, Lines, read_toml_located, relative_path
@@ -88,7 +90,7 @@ def read_bundle(root: Path) -> Bundle:
     """
     manifest, lines, files = _read_manifest(root)
     lock = _lock_now(root, manifest, files)
-    locked = (root / LOCK).is_file()
+    locked = os.path.lexists(root / LOCK)
     if locked:
         verify(
             read_lock(root / LOCK), lock, where=root / LOCK, mend="restore the files, or run `gate bundle lock` anew"
@@ -99,8 +101,9 @@ def read_bundle(root: Path) -> Bundle:
 
 def _read_manifest(root: Path) -> tuple[_Manifest, Lines, dict[str, tuple[Path, ...]]]:
     """The manifest of a folder with the files of each network, all of which exist."""
-    if not (root / MANIFEST).is_file():
+    if not os.path.lexists(root / MANIFEST):
         raise BundleError(f"no {MANIFEST} in this folder", where=str(root), mend="name the folder of a bundle")
+    open_regular(root / MANIFEST, BundleError).close()  # what a link leads to is not to be shown as what is wrong in it
     manifest, lines = read_toml_located(root / MANIFEST, _Manifest)
     problems = [p for name, network in manifest.networks.items() for p in _problems(name, network, manifest, lines)]
     for key, text in (("name", manifest.bundle.name), ("version", manifest.bundle.version)):

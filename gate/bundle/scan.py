@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import pickletools
 import re
 import struct
@@ -17,6 +18,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from gate.atomic import open_regular
 from gate.bundle.onnx_scan import looks_like_onnx, read_onnx
 from gate.errors import BundleError, RefusedError, shown
 from gate.strict import read_json
@@ -44,11 +46,23 @@ _SAFE_GLOBALS = {
 }
 # The loader makes Python source of a model: expressions of shapes go to `eval`, guards to `exec`, names into the text
 # of functions. So names must be names, and expressions may use nothing but these.
-_MODEL_BYTES = 32 << 20  # a network of 500 operators has 0.6 MB
+_MODEL_BYTES = 12 << 20  # a network of 500 operators has 0.6 MB
+_ENTRY_BYTES = 512  # of the directory; names of the loader's own archives have 60 characters
+_PICKLE_BYTES = 1 << 20  # that of a hundred sample inputs has 20 kB
 _MEND_MODEL = "export anew with torch.export.save; if it still says so, ship predictions and report it"
 _CODE = ("expr_str", "guards_code")
-_WORDS = ("name", "forward_arg_names")
-_SPECS = ("in_spec",)
+_WORDS = ("name", "as_name", "forward_arg_names")
+_SPECS = ("in_spec", "out_spec")
+_CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
+_TARGETS = ("target", "as_operator")
+# Operators that compute; not those that read and write files, run what was compiled elsewhere, or are found by import.
+_TARGET = re.compile(
+    r"torch\.ops\.(?:aten|prims|quantized_decomposed)\.(?!(?:from_file|save)\b)\w{1,100}\.\w{1,100}"
+    r"|torch\.ops\.higher_order\.(?:cond|while_loop|scan|associative_scan|map_impl|out_dtype|invoke_subgraph|wrap\w*"
+    r"|auto_functionalized\w*|flex_attention)"
+    r"|(?:_operator|math)\.\w{1,100}|torch\.(?:_sym|sym)_\w{1,100}"
+)
+_UNQUOTED = re.compile(r"[^\"'\\\x00-\x1f\x7f]{0,2000}")  # text that stays text between the quotes of Python source
 _QUOTED = re.compile(r"[A-Za-z0-9_./ -]{0,200}")  # no bracket: nothing can be called, wherever it ends up
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}")
@@ -74,9 +88,10 @@ def scanned(path: Path) -> bytes:
     What it is, its content says; a name that says something else is refused. Raises RefusedError for content that could
     run code and for all that is not on the lists, BundleError when the file is broken or neither of the two.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise RefusedError(f"larger than {MAX_BYTES >> 30} GiB", where=str(path))
-    data = path.read_bytes()
+    with open_regular(path, BundleError) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise RefusedError(f"larger than {MAX_BYTES >> 30} GiB", where=str(path))
+        data = file.read()
     named = path.suffix if path.suffix in KINDS else ""
     found = ".pt2" if data.startswith(b"PK") else ".onnx" if looks_like_onnx(data) else ""
     if named and found and named != found:
@@ -96,14 +111,26 @@ def scanned(path: Path) -> bytes:
 
 def _scan_archive(data: bytes, path: Path) -> None:
     try:
+        _check_size(data, str(path))
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_directory(archive, data)
-            _scan(archive, path)
+            _scan(archive, path, len(data))
     # RuntimeError: an encrypted entry, or a method of compression that is not known
     except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise BundleError(
             f"not a torch.export archive: {shown(error)}", where=str(path), mend="write it with torch.export.save"
         ) from error
+
+
+def _check_size(data: bytes, where: str) -> None:
+    """Raises RefusedError for a directory that is larger than any that may be read: the reader holds all of it."""
+    if data[-22:-18] != b"PK\x05\x06":
+        raise zipfile.BadZipFile("it does not end as one")
+    size = struct.unpack_from("<I", data, len(data) - 10)[0]
+    if data[-98:-94] == b"PK\x06\x06":
+        size = max(size % 0xFFFFFFFF, struct.unpack_from("<Q", data, len(data) - 58)[0])
+    if size > MAX_ENTRIES * _ENTRY_BYTES:
+        raise RefusedError("too many entries", where=where)
 
 
 def _check_directory(archive: zipfile.ZipFile, data: bytes) -> None:
@@ -125,10 +152,13 @@ def _check_directory(archive: zipfile.ZipFile, data: bytes) -> None:
         raise zipfile.BadZipFile("two readers could read it differently")
 
 
-def _scan(archive: zipfile.ZipFile, path: Path) -> None:
+def _scan(archive: zipfile.ZipFile, path: Path, size: int) -> None:
     entries = archive.infolist()
-    if len(entries) > MAX_ENTRIES or len({e.filename for e in entries}) != len(entries):
+    # The loader's reader does not tell upper from lower case.
+    if len(entries) > MAX_ENTRIES or len({e.filename.casefold() for e in entries}) != len(entries):
         raise RefusedError("too many entries, or an entry twice", where=str(path))
+    if sum(e.compress_size for e in entries) > size:
+        raise RefusedError("entries that lie over each other", where=str(path))
     for entry in entries:
         where = f"{path}: {shown(entry.filename)}"
         if entry.filename.endswith(("data.pkl", ".pkl", ".pickle")) or "/code/" in entry.filename:
@@ -139,14 +169,18 @@ def _scan(archive: zipfile.ZipFile, path: Path) -> None:
             raise RefusedError("an entry that a torch.export archive of plain tensors does not have", where=where)
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise RefusedError("a compressed entry", where=where)
+        if entry.filename.endswith(".json") and entry.file_size > _MODEL_BYTES:
+            raise RefusedError(f"larger than {_MODEL_BYTES:,} bytes", where=where)
         if entry.filename.endswith("_config.json"):
             _scan_config(archive.read(entry), where)
         elif "/models/" in entry.filename:
             _scan_model(read_json(archive.read(entry), where=where, error=BundleError, max_bytes=_MODEL_BYTES), where)
         elif entry.filename.endswith(".pt"):
             _scan_saved(archive.read(entry), where)
-    if not any(re.fullmatch(r"[^/]+/models/[^/]+\.json", e.filename) for e in entries):
-        raise BundleError("not a torch.export archive: it holds no model", where=str(path))
+    models = sum(bool(re.fullmatch(r"[^/]+/models/[^/]+\.json", e.filename)) for e in entries)
+    if models != 1:
+        what = f"it holds {models or 'no'} model{'s' * (models > 1)}"
+        raise BundleError(f"not a torch.export archive: {what}", where=str(path))
 
 
 def _scan_config(data: bytes, where: str) -> None:
@@ -164,6 +198,8 @@ def _scan_config(data: bytes, where: str) -> None:
             )
         if not re.fullmatch(r"(weight|tensor)_\d+", str(tensor.get("path_name"))):
             raise RefusedError(f"tensor {shown(name)} is kept as {shown(tensor.get('path_name'))}", where=where)
+        if not _UNQUOTED.fullmatch(name):
+            raise RefusedError(f"tensor {shown(name)} has a name that would be run", where=where)
 
 
 def _scan_model(document: Any, where: str) -> None:
@@ -185,25 +221,34 @@ def _harmless(key: str, text: str, where: str) -> bool:
         return not text or bool(_IDENTIFIER.fullmatch(text))
     if key in _CODE:
         return _arithmetic(text)
-    if key in _SPECS:  # JSON in a text, with JSON in its contexts
-        return all(_QUOTED.fullmatch(word) for word in _words(text, where))
-    return True
+    if key in _SPECS:
+        allowed = _QUOTED if key == "in_spec" else _UNQUOTED
+        return all(allowed.fullmatch(word) for word in _words(text, where))
+    if key in _TARGETS:
+        return bool(_TARGET.fullmatch(text))
+    return bool(_UNQUOTED.fullmatch(text))  # names of weights, for one, stand between quotes
 
 
 def _words(text: str, where: str) -> list[str]:
-    """All texts of a tree of inputs, whose contexts are JSON themselves."""
+    """All keys of a tree of inputs or outputs: JSON in a text, with JSON in its contexts.
+
+    Raises RefusedError for nodes other than plain containers: the loader imports whatever module such a node names.
+    """
+    document = read_json(text.encode(), where=where, error=BundleError)
+    pending: list[Any] = document[1:] if isinstance(document, list) else [document]
     found: list[str] = []
-    pending: list[Any] = [read_json(text.encode(), where=where, error=BundleError)]
     while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            pending += [*value.keys(), *value.values()]
-        elif isinstance(value, list):
-            pending += value
-        elif isinstance(value, str) and value[:1] in ("[", "{", '"'):
-            pending.append(read_json(value.encode(), where=where, error=BundleError))
-        elif isinstance(value, str):
-            found.append(value)
+        node = pending.pop()
+        plain = isinstance(node, dict) and set(node) == {"type", "context", "children_spec"}
+        if not plain or node["type"] not in _CONTAINERS or not isinstance(node["children_spec"], list):
+            raise RefusedError("inputs or outputs in containers that are not plain", where=where, mend=_MEND_MODEL)
+        pending += node["children_spec"]
+        keys = None
+        if node["context"] is not None:
+            keys = read_json(str(node["context"]).encode(), where=where, error=BundleError)
+        if not isinstance(keys, list | None) or not all(isinstance(key, str) for key in keys or ()):
+            raise RefusedError("inputs or outputs in containers that are not plain", where=where, mend=_MEND_MODEL)
+        found += keys or ()
     return found
 
 
@@ -235,10 +280,12 @@ def _scan_saved(data: bytes, where: str) -> None:
         return
     if not data.startswith(b"PK"):
         raise RefusedError("pickled sample inputs in the old torch.save layout", where=where)
+    _check_size(data, where)
     with zipfile.ZipFile(io.BytesIO(data)) as inner:
         _check_directory(inner, data)
         for entry in inner.infolist():
-            if not _SAVED_ENTRY.fullmatch(entry.filename) or entry.file_size > len(data):
+            most = _PICKLE_BYTES if entry.filename.endswith(".pkl") else len(data)
+            if not _SAVED_ENTRY.fullmatch(entry.filename) or entry.file_size > most:
                 raise RefusedError(f"sample inputs with an entry {shown(entry.filename)}", where=where)
             if entry.filename.endswith(".pkl"):
                 _scan_pickle(inner.read(entry), where)

@@ -105,6 +105,7 @@ def run(
     cannot be loaded, fails, or takes its process down, and heads that give wrong shapes, NaN or too few frames are no
     error: their summaries say so.
     """
+    look = witness(bundle)
     names, recorded = offered(bundle, suite)
     wanted = [t for t in suite.truths if heads is None or t.head.name in heads]
     present = [t for t in wanted if all(o in names for o in outputs_of(t.head))]
@@ -121,7 +122,6 @@ def run(
     found: dict[str, Part] = {}
     kept: list[str] = []
     ran: dict[str, None] = {}
-    look = witness(bundle)
     for group, least in groups:
         scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
         made = made_by(bundle, [t.head for t in group], store)
@@ -203,7 +203,7 @@ def _span(
         size = _frames_at_once(asked, recorded)
         turns = (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
     done = 0
-    with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
         for given, said in ahead(
             pool, lambda g: (g, session.say(g)), fed(suite, session.inputs, early, late, turns), 1
         ):

@@ -22,10 +22,12 @@ from gate.run.worker import serve
 
 #: Of unshare(2): a user namespace, in which a network namespace without any network is allowed.
 _NEWUSER, _NEWNET = 0x10000000, 0x40000000
+#: Of prctl(2).
+_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Serve requests, a JSON line each: {"start": {...}} with the worker's end of a connection, {"ended": pid}."""
+    """Serve requests, a JSON line each: {"start": {...}} with the worker's end of a connection, {"end": pid}."""
     control = socket.socket(fileno=int(sys.argv[1]))
     folder = tempfile.mkdtemp(prefix="gate-worker-")
     os.chdir(folder)
@@ -46,17 +48,24 @@ def main() -> None:
                 workers.add(pid)
                 _say(control, {"pid": pid})
             else:
-                workers.discard(request["ended"])
-                _say(control, {"status": os.waitpid(request["ended"], 0)[1]})
+                pid = request["end"]
+                workers.remove(pid)
+                _kill(pid)
+                _say(control, {"status": os.waitpid(pid, 0)[1]})
     finally:
         for pid in workers:
-            with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+            _kill(pid)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say(control: socket.socket, answer: dict[str, object]) -> None:
     control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _kill(pid: int) -> None:
+    for kill in (os.kill, os.killpg):  # the process itself too: it may not have its group yet
+        with contextlib.suppress(OSError):
+            kill(pid, signal.SIGKILL)
 
 
 def _loaded() -> dict[str, object]:
@@ -71,6 +80,7 @@ def _work(connection: socket.socket, *, memory: int, threads: int, device: str) 
     """Become a worker. memory: bytes of address space; not limited with a GPU, whose driver reserves far more."""
     try:
         os.setsid()
+        _tied()
         for what, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
             resource.setrlimit(what, (most, most))
         if device == "cpu":
@@ -80,6 +90,12 @@ def _work(connection: socket.socket, *, memory: int, threads: int, device: str) 
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _tied() -> None:
+    """Die with the process that forked this one, where the system can do that: nobody else could end it any more."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 def _without_network() -> None:

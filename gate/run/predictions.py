@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.errors import BundleError, shown
-from gate.strict import NAME
+from gate.strict import NAME, read_json
 
 Array = NDArray[Any]
 FRAME_ID = "frame_id"
 #: Bytes of a recording that is read at once, all columns together.
 WHOLE = 1 << 26
+#: Values of a Parquet file, all of which come to lie in memory, and characters of its frame ids, each as long as the
+#: longest: a few kilobytes of such a file can stand for any number of either.
+MAX_VALUES, MAX_ID_TEXT = 1 << 27, 1 << 26
+#: Bytes of the header of a safetensors file.
+MAX_HEADER = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,28 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(path, memory_map=True)
+        # Frame ids are kept as what they are in the file, each text once, until their size is known.
+        file = pyarrow.parquet.ParquetFile(path, memory_map=True, read_dictionary=[FRAME_ID])
+        groups = [file.metadata.row_group(k) for k in range(file.num_row_groups)]
+        values = sum(group.column(k).num_values for group in groups for k in range(group.num_columns))
+        if values > MAX_VALUES:
+            raise BundleError(
+                f"{values:,} values; the most is {MAX_VALUES:,}",
+                where=str(path),
+                mend="write large heads as .safetensors, or cut the recording to the frames of the suite",
+            )
         schema = file.schema_arrow
         if len(set(schema.names)) != len(schema.names):
             raise BundleError("a column name stands twice", where=str(path))
         if FRAME_ID not in schema.names:
             raise BundleError(f"there is no column '{FRAME_ID}'", where=str(path))
-        names = file.read([FRAME_ID]).column(0).cast(pa.string()).to_pylist()
+        names = _texts(file.read([FRAME_ID]).column(0), path)
     except (OSError, pa.ArrowException) as error:
         raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
     if None in names:
         raise BundleError(f"an empty {FRAME_ID}", where=str(path))
     rows = _rows(np.array(names, dtype=str), ids, path)
-    size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.num_row_groups))
+    size = max(sum(group.total_byte_size for group in groups), 4 * values)
     whole: list[Any] = []
 
     def column(name: str) -> Any:
@@ -90,6 +104,20 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     return {
         name: _column(column, name, schema.field(name).type, rows, path) for name in schema.names if name != FRAME_ID
     }
+
+
+def _texts(column: Any, path: Path) -> list[str | None]:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        longest = max((len(text) for c in column.chunks for text in c.dictionary.to_pylist() if text), default=0)
+        _check_ids(len(column), longest, path)
+    return column.cast(pa.string()).to_pylist()
+
+
+def _check_ids(rows: int, longest: int, path: Path) -> None:
+    if rows * longest > MAX_ID_TEXT:
+        raise BundleError(f"{rows:,} frame ids of up to {longest:,} characters", where=str(path), mend="shorten them")
 
 
 def _column(column: Callable[[str], Any], name: str, kind: Any, rows: NDArray[np.int64], path: Path) -> Recorded:
@@ -138,6 +166,9 @@ def _safetensors(path: Path, ids: Array) -> dict[str, Recorded]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        with path.open("rb") as start:
+            size = min(int.from_bytes(start.read(8), "little"), MAX_HEADER + 1)
+            read_json(start.read(size), where=f"{path}: header", error=BundleError, max_bytes=MAX_HEADER)
         file = safe_open(path, framework="numpy")
         names = list(file.keys())
         if FRAME_ID not in names:
@@ -149,6 +180,7 @@ def _safetensors(path: Path, ids: Array) -> dict[str, Recorded]:
         raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
     if index.dtype != np.uint8 or index.ndim != 2:
         raise BundleError(f"'{FRAME_ID}' is not (F, W) uint8, UTF-8 padded with zeros", where=str(path))
+    _check_ids(index.shape[0], index.shape[1], path)
     try:
         frames = np.array([bytes(row).rstrip(b"\0").decode() for row in index], dtype=str)
     except UnicodeDecodeError as error:

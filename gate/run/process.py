@@ -23,9 +23,11 @@ from gate.bundle import Network, scanned
 from gate.errors import BundleError, GateError, LockError, UsageError, shown
 from gate.lock import digest_of
 from gate.run.machine import cores
+from gate.run.partition import STEPS
 from gate.run.wire import EndedError, receive, send
 
 Array = NDArray[Any]
+_NONSENSE = "its process answered with something that was not asked"
 _TYPE = re.compile(r"[a-z0-9_]{1,20}")
 #: All that a worker is told of its surroundings: no token, no key, no folder of the user's.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES", "TMPDIR")
@@ -57,10 +59,14 @@ class FallenError(Exception):
 
 @dataclass
 class Worker:
-    """A process with the loaded programs of one bundle. loaded: network -> why it could not be loaded, or nothing."""
+    """A process with the loaded programs of one bundle.
+
+    nursery: process that it was forked from. loaded: network -> why it could not be loaded, or nothing.
+    """
 
     connection: socket.socket
     pid: int
+    nursery: int
     loaded: dict[str, str] = field(default_factory=dict)
 
 
@@ -80,19 +86,21 @@ def start(device: str = "cpu") -> Worker:
     about = {"memory": LIMITS.memory, "threads": cores(), "device": device}
     with theirs:
         answer = _asked({"start": about}, theirs)
-    return Worker(ours, int(answer["pid"]))
+    return Worker(ours, int(answer["pid"]), _nursery[0].process.pid)
 
 
 def end(worker: Worker) -> str:
     """End a worker; how it ended, in words, when it was not ended before."""
     pid, worker.pid = worker.pid, 0
+    with contextlib.suppress(OSError):
+        worker.connection.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it in another thread
     worker.connection.close()
     if not pid:
         return "before"
-    with contextlib.suppress(OSError):
-        os.killpg(pid, signal.SIGKILL)
+    if not _nursery or _nursery[0].process.pid != worker.nursery:
+        return "with the process that it was forked from"
     with contextlib.suppress(GateError):
-        status = _asked({"ended": pid})["status"]
+        status = _asked({"end": pid})["status"]
         if os.WIFSIGNALED(status):
             return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
         return f"exit status {os.waitstatus_to_exitcode(status)}"
@@ -164,39 +172,51 @@ def ask(
     outputs: dict[str, tuple[Array, str]] = {}
     failed: dict[str, str] = {}
     ran: list[str] = []
-    for head, arrays in _play(worker, about, inputs, "", LIMITS.network_s):
+    names = {output.partition(".")[0] for output in known}
+    for head, arrays in _play(worker, about, inputs, "", LIMITS.network_s, names):
         name = head.get("network")
-        if not isinstance(name, str):
+        if name is None:
             continue
         if "failed" in head:
             failed[name] = shown(head["failed"], 400)
             continue
         types, told = head.get("types"), head.get("ran")
         if not isinstance(types, dict) or not isinstance(told, list) or not {*arrays, *map(str, told)} <= set(known):
-            raise FallenError(name, "its process answered with something that was not asked", True)
+            raise FallenError(name, _NONSENSE, True)
         for output, values in arrays.items():
             kind = str(types.get(output))
             if values.dtype != np.float32 or values.shape[:1] != (frames,) or not _TYPE.fullmatch(kind):
-                raise FallenError(name, "its process answered with something that was not asked", True)
+                raise FallenError(name, _NONSENSE, True)
             outputs[output] = values, kind
         ran += map(str, told)
     return Said(outputs, failed, ran)
 
 
 def _play(
-    worker: Worker, about: Mapping[str, Any], arrays: Mapping[str, Array], busy: str, seconds: float
+    worker: Worker,
+    about: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    busy: str,
+    seconds: float,
+    names: Collection[str] = (),
 ) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
-    """Messages in answer to a request, notes apart, up to the one that ends it."""
+    """Messages in answer to a request, notes apart, up to the one that ends it; names: networks that may speak.
+
+    A network says that it runs, at every step of a round, and answers once: who says more never comes to an end.
+    """
     try:
-        send(worker.connection, about, arrays)
-        while True:
+        send(worker.connection, about, arrays, seconds)
+        for _ in range(len(names) * (STEPS + 1) + 1):
             head, given = receive(worker.connection, seconds)
-            busy = str(head.get("at") or busy)
-            if "at" in head:
+            if any(head.get(key) not in (None, *names) for key in ("at", "network")):
+                break
+            if head.get("at"):
+                busy = head["at"]
                 continue
             yield head, given
             if "done" in head or (about["do"] == "load" and "failed" in head):
                 return
+        raise FallenError(busy, _NONSENSE, True)
     except EndedError as error:
         raise FallenError(busy, f"its process ended while it ran ({end(worker)})", False) from error
     except TimeoutError:

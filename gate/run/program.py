@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Graph, Network, Node, program_graph
+from gate.bundle.archive import read_archive
+from gate.bundle.made import NotUnderstoodError
 from gate.errors import BundleError, shown
 from gate.run.signature import Program, check_inputs, first_line
 
@@ -130,11 +132,29 @@ def _exported(data: bytes, where: str) -> Any:
     try:
         return torch.export.load(io.BytesIO(data))
     except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
+        unknown = _unknown_operator(data)
         raise BundleError(
-            f"the program cannot be loaded: {first_line(error)}",
+            f"the program cannot be loaded: {f'there is no operator {unknown}' if unknown else first_line(error)}",
             where=where,
             mend="export it anew with torch.export.save",
         ) from error
+
+
+def _unknown_operator(data: bytes) -> str:
+    """The first operator that a program calls and torch does not have; the loader only logs it."""
+    import torch
+
+    try:
+        targets = [str(node["target"]) for node in read_archive(data).model["graph_module"]["graph"]["nodes"]]
+    except (NotUnderstoodError, LookupError, TypeError, ValueError, AttributeError):
+        return ""
+    for target in targets:
+        found: Any = torch
+        for name in target.split(".")[1:]:
+            found = getattr(found, name, None)
+        if target.startswith("torch.") and found is None:
+            return shown(target)
+    return ""
 
 
 def _named(result: Any, heads: tuple[str, ...], where: str) -> dict[str, Any]:

@@ -42,21 +42,26 @@ def made_by(bundle: Bundle, heads: Collection[Head], store: Store | None = None)
 def witness(bundle: Bundle) -> Callable[[], None]:
     """Looks, whenever it is called, whether the bundle's files are still those that its digest names.
 
-    Raises LockError when they are not: a program that is exported anew while it runs must not leave evidence behind
-    under the old one's name. The first look reads all files, later ones only ask when they were changed.
+    Raises LockError when they are not: files that are changed while they are run must not leave evidence behind under
+    the old ones' name. The first look reads all files, later ones only ask when they were changed; so files that were
+    opened after the witness was called, and before its first look, are those that the digest names.
     """
     files = [path for n in bundle.networks for path in (n.program, *n.predictions) if path is not None]
-    seen: list[list[tuple[int, ...]]] = []
+
+    def now() -> list[tuple[int, ...]]:
+        try:
+            return [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in map(os.stat, files)]
+        except OSError:
+            return []
+
+    before, read = now(), list[bool]()
 
     def look() -> None:
         try:
-            now = [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in map(os.stat, files)]
-            if seen and seen[0] == now:
+            if before == now() and (read or read_bundle(bundle.root).digest == bundle.digest):
+                read.append(True)
                 return
-            if not seen and read_bundle(bundle.root).digest == bundle.digest:
-                seen.append(now)
-                return
-        except (OSError, GateError):
+        except GateError:
             pass  # gone, or half-written: changed all the same
         raise LockError("the bundle was changed while it ran", where=str(bundle.root), mend="run again")
 
@@ -85,7 +90,8 @@ def resumed(
 ) -> tuple[dict[str, Part], list[str]]:
     """What each head answered on the whole suite, and the heads for which nothing had to be asked.
 
-    made: head -> digest of what makes it. look: called before anything is kept. progress: frames found in the store.
+    made: head -> digest of what makes it. look: called before anything is kept or told. progress: frames found in the
+    store.
     """
     heads = {head.name: head for head in suite.heads}
     parts = recall(store, scope, spans, made, heads) if store else [dict[str, Part]() for _ in spans]
@@ -96,8 +102,8 @@ def resumed(
     for lacking, holes in _holes(parts, made.keys()):
         for k, answers in zip(holes, ask(lacking, [spans[k] for k in holes]), strict=True):
             parts[k] |= answers
+            look()
             if writing:
-                look()
                 sound = {name: part for name, part in answers.items() if not part.passing}
                 pack = Pack(scope, spans[k], {name: made[name] for name in sound}, sound)
                 writing = writing if not sound or keep(writing, pack) else None

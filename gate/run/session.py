@@ -94,6 +94,17 @@ class Session:
         self.failed.update(said.failed)
         return Said(self._deferred(dict(said.outputs), step.rest), said.failed, said.ran)
 
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Around its use by another thread: when this one is interrupted, no answer is waited for."""
+        try:
+            yield
+        except BaseException:
+            if self._worker is not None:
+                _kept.pop(self._key, None)
+                end(self._worker)
+            raise
+
     def _deferred(self, outputs: Outputs, rest: bool) -> Outputs:
         """The outputs without those that are told later, or with those that were held back."""
         for name, held in self._held.items():
@@ -136,6 +147,8 @@ def device_name(device: str) -> str:
     worker = start(device)
     try:
         name = str(tell(worker, {"do": "gpu"}).get("gpu", ""))
+    except FallenError as fallen:
+        raise UsageError(f"--device {device}: {fallen.why}", mend="use --device cpu") from fallen
     finally:
         end(worker)
     if not name:

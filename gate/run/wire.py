@@ -30,17 +30,23 @@ class EndedError(Exception):
     """The other side is gone, or does not speak this language."""
 
 
-def send(to: socket.socket, head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
-    """Send a message. arrays: float32 or uint8. Raises EndedError."""
-    flat = {name: np.ascontiguousarray(a) for name, a in (arrays or {}).items()}
+def send(
+    to: socket.socket, head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None, seconds: float | None = None
+) -> None:
+    """Send a message. arrays: float32 or uint8. Raises EndedError, and TimeoutError when a part of it is not taken in
+    so many seconds.
+    """
+    flat = {name: np.asarray(a, order="C") for name, a in (arrays or {}).items()}
     told = [[name, str(a.dtype), list(a.shape)] for name, a in flat.items()]
     text = json.dumps({**head, "arrays": told}).encode()
     try:
-        to.settimeout(None)
+        to.settimeout(seconds)
         to.sendall(struct.pack(">I", len(text)) + text)
         for array in flat.values():
             if array.size:
                 to.sendall(memoryview(array.data).cast("B"))
+    except TimeoutError:
+        raise
     except OSError as error:
         raise EndedError("the connection is closed") from error
 
@@ -57,13 +63,12 @@ def receive(source: socket.socket, seconds: float | None = None) -> tuple[dict[s
         sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in told]
         if any(type(n) is not int or n < 0 for _, _, shape in told for n in shape) or sum(sizes) > MAX_ARRAYS:
             raise EndedError("a message has arrays of a wrong size")
-    except (BundleError, ValueError, TypeError, KeyError, AttributeError) as error:
+        arrays = {name: np.empty(shape, kind) for name, kind, shape in told}
+    except (BundleError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:
         raise EndedError("a message cannot be read") from error
-    arrays: dict[str, Array] = {}
-    for name, kind, shape in told:
-        arrays[name] = np.empty(shape, kind)
-        if arrays[name].size:
-            _read(source, memoryview(arrays[name].data).cast("B"), until)
+    for array in arrays.values():
+        if array.size:
+            _read(source, memoryview(array.data).cast("B"), until)
     return head, arrays
 
 

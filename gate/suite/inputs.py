@@ -17,6 +17,9 @@ from gate.suite.frames import Frames
 
 Array = NDArray[Any]
 _EIGHT_BIT = ("RGB", "L", "P", "1", "CMYK", "YCbCr")  # all others lose depth or transparency on the way to RGB
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")  # some others start programs, whatever a file's name ends in
+#: Of one picture: 400 MB when it is decoded.
+MAX_PIXELS = 1 << 25
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -47,7 +50,9 @@ def read_picture(path: Path, mode: str) -> Array:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise SuiteError(f"a picture of {image.width} x {image.height} pixels", where=str(path))
             if mode == "RGB":
                 if image.mode not in _EIGHT_BIT:
                     what = f"a picture of mode {image.mode}"
@@ -72,7 +77,8 @@ def read_array(path: Path) -> Array:
     """A .npy or .safetensors file (its only tensor). Raises SuiteError; nothing is unpickled."""
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            with path.open("rb") as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
         if path.suffix == ".safetensors":
             from safetensors.numpy import load_file
 

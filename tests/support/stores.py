@@ -26,7 +26,7 @@ from pathlib import Path
 from gate.bundle import read_bundle
 from gate.run import local, open_store, partition, run
 from gate.suite import read_suite
-local.RECORDED, partition.LANES = 15, 3
+local.RECORDED, local.LIVE, partition.LANES = 15, 6, 3
 folder, store = map(Path, sys.argv[1:3])
 suite, bundles = read_suite(folder / "suite"), [read_bundle(folder / name) for name in sys.argv[3:]]
 print("ready", flush=True)
@@ -37,17 +37,18 @@ for bundle in bundles:
 
 
 def start(folder: Path, store: Path, *bundles: str) -> subprocess.Popen[str]:
-    """A process that is ready to run the bundles."""
+    """A process that is ready to run the bundles, in a process group of its own."""
     command = [sys.executable, "-c", CHILD, str(folder), str(store), *bundles]
-    child = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
 
 
 def short_spans(patch: pytest.MonkeyPatch) -> None:
-    """Recorded predictions in spans of three clips."""
+    """Recorded predictions in spans of three clips of five frames, programs in spans of three clips of two."""
     patch.setattr("gate.run.local.RECORDED", 15)
+    patch.setattr("gate.run.local.LIVE", 6)
     patch.setattr("gate.run.partition.LANES", 3)
 
 

@@ -1,0 +1,112 @@
+"""Programs that are exported as they should be and misbehave when they run, each in one way.
+
+They take pictures of 8 x 8 pixels as `image` and answer two logits, like those of `tests.support.programs`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+
+#: Elements of a tensor of 100 GB, and of one whose sum takes hours though it holds a single number.
+HUGE, ENDLESS = 25_000_000_000, 1 << 46
+
+
+def logits(image: torch.Tensor) -> torch.Tensor:
+    return (image.mean((2, 3))[:, :2] - 0.5) * 8
+
+
+class Rogues:
+    """Bytes of `.pt2` files, each exported when it is first asked for."""
+
+    @cached_property
+    def honest(self) -> bytes:
+        return exported(lambda self, image: logits(image))
+
+    @cached_property
+    def hungry(self) -> bytes:
+        """Asks for 100 GB."""
+        return exported(lambda self, image: logits(image) + image.new_zeros(HUGE)[0])
+
+    @cached_property
+    def endless(self) -> bytes:
+        """Adds up a number so often that it takes hours."""
+        return exported(lambda self, image: logits(image) + image[0, 0, 0, 0].expand(ENDLESS).sum())
+
+    @cached_property
+    def looping(self) -> bytes:
+        """Turns in a loop until a number is large that never grows."""
+        from torch._higher_order_ops import while_loop
+
+        def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+            one = image.mean() * 0
+            (turned,) = while_loop(lambda x: x < 1, lambda x: (x * 1,), (one,))
+            return logits(image) + turned
+
+        return exported(forward)
+
+    @cached_property
+    def raising(self) -> bytes:
+        """Looks up a place that a small table does not have."""
+        return exported(lambda self, image: logits(image) + torch.arange(3.0)[(image.mean() * 0 + 99).long()])
+
+    @cached_property
+    def not_a_number(self) -> bytes:
+        return exported(lambda self, image: logits(image) / (image.mean() * 0))
+
+    @cached_property
+    def doubled(self) -> bytes:
+        """Answers for twice as many frames."""
+        return exported(lambda self, image: torch.cat([logits(image), logits(image)]))
+
+    @cached_property
+    def of_changing_shape(self) -> bytes:
+        """Two logits of each frame, and three where the first picture of a batch is red."""
+
+        def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+            more = (image[0, 0].mean() > 0.5).long().item()
+            torch._check(more >= 0)
+            torch._check(more <= 1)
+            return torch.cat([logits(image), image.new_zeros((image.shape[0], more))], 1)
+
+        return exported(forward)
+
+    @cached_property
+    def writing(self) -> bytes:
+        """Answers honestly, and blackens the picture afterwards."""
+
+        def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+            answer = logits(image)
+            image.mul_(0)
+            return answer
+
+        return exported(forward)
+
+    @cached_property
+    def growing(self) -> bytes:
+        """`image` and `memory` in; logits and a memory that has one number more out."""
+        return exported(
+            lambda self, image, memory: (logits(image), torch.cat([memory, memory[:, :1]], 1)),
+            image=(3, 8, 8),
+            memory=(4,),
+        )
+
+    @cached_property
+    def narrow(self) -> bytes:
+        """`feature` of three numbers in, two logits out."""
+        return exported(lambda self, feature: feature[:, :2], feature=(3,))
+
+
+def exported(forward: Callable[..., Any], **shapes: tuple[int, ...]) -> bytes:
+    """forward: of `self` and the inputs, which torch.export names after them; shapes: of one frame of each."""
+    shapes = shapes or {"image": (3, 8, 8)}
+    network = type("Network", (torch.nn.Module,), {"forward": forward})()
+    examples = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
+    dynamic = {name: {0: torch.export.Dim("batch", min=1, max=256)} for name in shapes}
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(network, (), examples, dynamic_shapes=dynamic), file)
+    return file.getvalue()
