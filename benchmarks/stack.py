@@ -117,16 +117,16 @@ def architectures() -> dict[str, tuple[Any, list[tuple[int, ...]]]]:
             nn.Conv2d(a, b, size, stride, size // 2, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)
         )
 
-    def pooled(width: int, out: int) -> nn.Sequential:
-        return nn.Sequential(conv(64, width), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, out))
+    def neck() -> nn.Sequential:
+        return nn.Sequential(conv(64, 64), nn.Upsample(scale_factor=2.0), conv(64, 64), conv(64, 64))
+
+    def pooled(out: int) -> nn.Sequential:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, out))
 
     class Camera(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            fine, middle, coarse = (conv(64, 64) for _ in range(2)), (conv(64, 64) for _ in range(4)), conv(64, 64)
-            self.trunk = nn.Sequential(
-                conv(3, 32, 2), conv(32, 64), *fine, conv(64, 64, 2), *middle, conv(64, 64, 2), coarse
-            )
+            self.trunk = nn.Sequential(conv(3, 32, 2), conv(32, 64, 2), conv(64, 64, 2), conv(64, 64))
             self.presence = nn.Linear(64, 16)
 
         def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,8 +144,8 @@ def architectures() -> dict[str, tuple[Any, list[tuple[int, ...]]]]:
     class Lights(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.body = nn.Sequential(conv(64, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-            self.heads = nn.ModuleList(nn.Linear(32, 1) for _ in range(5))
+            self.body = nn.Sequential(neck(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            self.heads = nn.ModuleList(nn.Linear(64, 1) for _ in range(5))
 
         def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
             shared = self.body(features)
@@ -154,7 +154,8 @@ def architectures() -> dict[str, tuple[Any, list[tuple[int, ...]]]]:
     class Views(nn.Module):
         def __init__(self, views: int, body: nn.Module, ends: Sequence[nn.Module]) -> None:
             super().__init__()
-            self.mix, self.body, self.ends = conv(64 * views, 64, size=1), body, nn.ModuleList(ends)
+            self.mix = nn.Sequential(conv(64 * views, 64, size=1), neck())
+            self.body, self.ends = body, nn.ModuleList(ends)
 
         def forward(self, *views: torch.Tensor) -> tuple[torch.Tensor, ...]:
             shared = self.body(self.mix(torch.cat(views, 1)))
@@ -195,20 +196,17 @@ def architectures() -> dict[str, tuple[Any, list[tuple[int, ...]]]]:
         def forward(self, past: torch.Tensor) -> torch.Tensor:
             return self.intent(self.body(past.transpose(1, 2)))
 
-    seg = nn.Sequential(conv(64, 32), nn.Upsample(scale_factor=2.0), conv(32, 16), nn.Conv2d(16, 11, 1))
-    bev = nn.Sequential(conv(64, 32), nn.AdaptiveAvgPool2d(BEV), conv(32, 16))
-    flat = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 32))
-    short = (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, n)) for n in (12, 12))
+    bev = nn.Sequential(nn.AdaptiveAvgPool2d(BEV), conv(64, 16))
     return {
         "camera": (Camera(), [FRAME]),
-        "signs": (One(pooled(64, 64)), [FEATURES]),
-        "road": (One(seg), [FEATURES]),
-        "ranges": (One(pooled(32, 16)), [FEATURES]),
+        "signs": (One(nn.Sequential(neck(), pooled(64))), [FEATURES]),
+        "road": (One(nn.Sequential(neck(), nn.Conv2d(64, 11, 1))), [FEATURES]),
+        "ranges": (One(nn.Sequential(neck(), pooled(16))), [FEATURES]),
         "lights": (Lights(), [FEATURES]),
         "top": (Four(4, bev, [nn.Conv2d(16, 8, 1)]), [FEATURES] * 4),
-        "layout": (Two(2, next(short), []), [FEATURES] * 2),
-        "agents": (Four(4, flat, [nn.Linear(32, 24)]), [FEATURES] * 4),
-        "path": (Four(4, next(short), []), [FEATURES] * 4),
+        "layout": (Two(2, pooled(12), []), [FEATURES] * 2),
+        "agents": (Four(4, pooled(32), [nn.Linear(32, 24)]), [FEATURES] * 4),
+        "path": (Four(4, pooled(12), []), [FEATURES] * 4),
         "motion": (Motion(), [(32,), (32,)]),
         "ego": (Ego(), [(16, *BEV), (16, *BEV)]),
         "intent": (Intent(), [(WINDOW, 32)]),
@@ -308,13 +306,13 @@ def _write_suite(root: Path, name: str, clips: int, seed: int) -> None:
         for n in range(pictures):
             coarse = rng.integers(0, 256, (FRAME[1] // 4, FRAME[2] // 4, 3), np.uint8)
             picture = Image.fromarray(coarse).resize((FRAME[2], FRAME[1]), Image.Resampling.BILINEAR)
-            picture.save(root / "images" / f"cam{k}" / f"p{n:06d}.png")
+            picture.save(root / "images" / f"cam{k}" / f"p{n:06d}.jpg", quality=90)
     rasters: dict[str, Any] = {"frame_id": ids}
     text = f'[suite]\nname = "{name}"\nversion = "1"\nframes = "frames.parquet"\nframe_id = "frame_id"\n'
     text += 'clip_id = "clip_id"\norder_by = "frame_index"\nslices = ["time_of_day", "weather"]\n'
     text += '\n[splits]\ncolumn = "split"\ncalibration = "calibration"\nvalidation = "validation"\n'
     for k in range(CAMERAS):
-        text += f'\n[inputs.cam{k}]\nkind = "image"\nfile = "images/cam{k}/{{picture}}.png"\nshape = {list(FRAME)}\n'
+        text += f'\n[inputs.cam{k}]\nkind = "image"\nfile = "images/cam{k}/{{picture}}.jpg"\nshape = {list(FRAME)}\n'
     for member in members():
         for judged in member.judged:
             text += _head(root, member.name, judged, rng, ids, columns, rasters)
