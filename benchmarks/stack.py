@@ -267,7 +267,7 @@ def _with_weights(program: bytes, seed: tuple[int, ...]) -> bytes:
                 weight, given = drawn[name]
                 sizes = [size["as_int"] for size in given["tensor_meta"]["sizes"]]
                 data = _weight(rng, weight, sizes) if sizes else data
-            new.writestr(name, data)
+            new.writestr(zipfile.ZipInfo(name), data)  # no time of writing: equal programs are equal bytes
     return file.getvalue()
 
 
