@@ -70,7 +70,8 @@ def _kill(pid: int) -> None:
 
 def _loaded() -> dict[str, object]:
     try:
-        import torch  # noqa: F401
+        # The loader of programs brings as much along as torch itself; here it is paid once, and not by every worker.
+        import torch.export.pt2_archive  # noqa: F401
     except ImportError as error:
         return {"failed": str(error)}
     return {"ready": True}

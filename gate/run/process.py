@@ -243,6 +243,9 @@ def _start_nursery() -> _Nursery:
     # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine: measured
     # four times slower. The worker's own threads are set where it is forked; before, there may be none.
     settings = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    # glibc hands large blocks back when they are free, and every batch would pay for fresh pages: a fifth of the
+    # processor time of large convolutions. What was used is kept for the next batch; other systems do not heed it.
+    settings |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(LIMITS.memory)}
     with theirs:
         process = subprocess.Popen(
             # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.

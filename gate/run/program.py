@@ -27,7 +27,7 @@ def prepare(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # not use_deterministic_algorithms, which loads a compiler of 1.5 s
     torch.backends.cudnn.allow_tf32 = False
     # A debugging aid that writes every tensor twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

@@ -114,12 +114,13 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
         path = root / files[name][k]
         where = str(path)
         if given.kind == "image":
-            value = read_picture(path, "RGB").transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+            # Turned round while it is bytes: programs take channels first in memory too, as they were exported.
+            value = np.ascontiguousarray(read_picture(path, "RGB").transpose(2, 0, 1)) / np.float32(255)
         else:
             value = read_array(path)
     if value.dtype.kind not in "biuf":
         raise SuiteError(f"input '{name}' does not hold real numbers", where=where)
-    value = value.astype(np.float32)
+    value = value.astype(np.float32, copy=False)
     if value.shape != given.shape:
         raise SuiteError(f"input '{name}' has shape {value.shape}, declared {given.shape}", where=where)
     if not np.isfinite(value).all():
