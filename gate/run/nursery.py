@@ -61,7 +61,8 @@ def _say(control: socket.socket, answer: dict[str, object]) -> None:
 
 def _loaded() -> dict[str, object]:
     try:
-        import torch  # noqa: F401
+        # What loads programs; torch alone leaves that to each worker, at a second of processor time.
+        import torch._export.serde.serialize  # noqa: F401
     except ImportError as error:
         return {"failed": str(error)}
     return {"ready": True}
