@@ -12,6 +12,7 @@ _SPELLED = {
     "rmse": "root mean squared error",
     "brier": "Brier score",
     "log_loss": "log-loss",
+    "latency_p50": "median latency",
 }
 
 

@@ -209,10 +209,11 @@ def page_view(
 
 
 def _told(leads: Sequence[Cell]) -> str:
-    """`1,037 predictions`, `19 predictions and 1 group`."""
-    groups = sum(map(words.is_group, leads))
-    text = words.count(len(leads) - groups, "prediction")
-    return f"{text} and {words.count(groups, 'group')}" if groups else text
+    """`1,037 predictions`, `19 predictions and 1 group`, `19 predictions, 1 group and 2 networks`."""
+    numbers = {"group": sum(map(words.is_group, leads)), "network": sum(map(words.is_network, leads))}
+    others = [words.count(number, noun) for noun, number in numbers.items() if number]
+    text = ", ".join([words.count(sum(map(words.is_prediction, leads)), "prediction"), *others[:-1]])
+    return f"{text} and {others[-1]}" if others else text
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
@@ -281,6 +282,12 @@ def _contract(result: ContractResult) -> ContractView:
 
 def _method(decision: Decision) -> tuple[str, ...]:
     policy = decision.policy
+    latencies = (
+        "Latency: incumbent and candidate take turns on single frames of zeros, in random order and in blocks with "
+        "processes of their own; the signed ranks of the blocks decide, at a hundredth of the level that all else has, "
+        "and never a difference that a program shows beside itself. It is the one part of a verdict that does not "
+        "repeat byte for byte.",
+    )
     return (
         "The unit is the clip: frames of a clip count once, together. Differences are candidate minus incumbent on the "
         "same clips.",
@@ -295,4 +302,5 @@ def _method(decision: Decision) -> tuple[str, ...]:
         "incumbent and candidate, and nothing depends on the clock, the order of frames or the number of threads.",
         "Values of share metrics are in per cent and their differences in points (hundredths). What is shown is "
         "rounded towards the worse side; the verdict rests on the exact numbers, which are in verdict.json.",
+        *(latencies if any(map(words.is_network, decision.cells)) else ()),
     )
