@@ -102,9 +102,9 @@ def in_turn(
             for k in rng.permutation(2 * programs).tolist():
                 turns[k] = running.enter_context(process(k // 2))
                 turns[k]()  # the first passes of a process set it up, and do not count
-            started = clock()
+            until = begun + MOST_S * (len(found) + 1) / BLOCKS
             for turn in range(TURNS):
-                if turn and clock() - started > MOST_S / BLOCKS:
+                if turn and clock() > until:
                     break
                 for k in rng.permutation(2 * programs).tolist():
                     taken[k] += turns[k]()
