@@ -132,7 +132,7 @@ def test_every_block_has_fresh_processes_two_of_each_program_in_an_order_that_a_
 
     events = told(3)
     assert events == told(3) != told(4)
-    block = [e for e in events[: len(events) // timing.BLOCKS]]
+    block = events[: len(events) // timing.BLOCKS]
     assert sorted(e for e in block if e[0] == "s") == ["start 0", "start 0", "start 1", "start 1"]
     assert sorted(block[-4:]) == ["end 0", "end 0", "end 1", "end 1"]
     turns = [e for e in events if e.startswith("turn")]
@@ -217,7 +217,7 @@ def test_a_bound_is_where_the_test_turns(policy: Policy) -> None:
     assert (cell.candidate or 0) - (cell.incumbent or 0) == cell.delta == -(cell.delta_worse or 0)
 
 
-@pytest.mark.parametrize("world", [{}, {"luck": 0.02}, {"busy": 0.05}, {"luck": 0.05, "busy": 0.2}], ids=str)
+@pytest.mark.parametrize("world", [{}, {"luck": 0.05}, {"busy": 0.05}, {"luck": 0.05, "busy": 0.2}], ids=str)
 def test_the_same_program_is_never_called_slower(policy: Policy, world: dict[str, float]) -> None:
     loose = replace(policy, text=replace(policy.text, alpha=0.5))
     said = [one_cell(released(0.010, 0.010, seed, **world), loose).verdict for seed in range(100)]
@@ -248,6 +248,15 @@ def test_processes_that_live_on_would_break_the_promise() -> None:
     assert proven(kept=True) >= 30
 
 
+@pytest.mark.parametrize("world", [{}, {"luck": 0.05}, {"luck": 0.05, "busy": 0.2}], ids=str)
+def test_a_program_slower_by_its_margin_is_certified_in_one_of_twenty_at_most(
+    policy: Policy, world: dict[str, float]
+) -> None:
+    said = [one_cell(released(0.010, 0.011, seed, **world), policy).verdict for seed in range(200)]
+    certified = sum(verdict in ("non-inferior", "improved") for verdict in said)
+    assert certified <= 19  # 10 are expected; more than 19 in one of 300 such tests
+
+
 def fixed(delta: float, noise: float = 0.0, *, blocks: int = 20, before: float = 10.0) -> Latency:
     """Times whose blocks all differ by `delta`, and whose processes differ by `noise`."""
     sides = np.tile([before, before + delta], (blocks, 1))
@@ -261,8 +270,7 @@ def fixed(delta: float, noise: float = 0.0, *, blocks: int = 20, before: float =
         (0.09, 0.0, 1.0, "non-inferior"),  # a tenth of the margin is no loss
         (0.11, 0.0, 1.0, "regressed"),
         (0.5, 0.45, 1.0, "regressed"),
-        (0.5, 0.55, 1.5, "non-inferior"),  # less than it differs from itself by
-        (0.5, 0.55, 1.0, "undecided"),  # and its bound, which is no closer than that, is beyond the margin
+        (0.5, 0.55, 1.0, "non-inferior"),  # less than it differs from itself by
         (1.5, 1.6, 1.0, "undecided"),
         (5.0, 0.1, 1.0, "regressed"),
         (-0.5, 0.1, 1.0, "improved"),
@@ -274,8 +282,7 @@ def test_a_loss_counts_beyond_a_tenth_of_the_margin_and_beyond_the_noise(
 ) -> None:
     cell = one_cell(fixed(delta, noise), policy, margin=margin)
     assert cell.verdict == verdict
-    assert cell.ci_low == pytest.approx(delta - noise)
-    assert cell.ci_high == pytest.approx(delta + noise)
+    assert cell.ci_low == pytest.approx(delta) == cell.ci_high, "all blocks agree"
     assert (cell.unit, cell.lower_is_better, cell.margin) == ("ms", True, margin)
     assert cell.suspect == cell.acknowledge == (delta >= margin and verdict == "undecided")
 

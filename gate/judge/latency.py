@@ -145,7 +145,7 @@ def signed_ranks(d: Floats) -> tuple[Floats, Floats]:
 
 def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: int) -> Cell:
     """compared: networks that share the level. The least effect is what the programs differ from themselves by, or a
-    tenth of the margin; no bound is closer than the former.
+    tenth of the margin if that is more.
     """
     noise, blocks = times.noise(), len(times.p50_ms)
     effect = max(ask.margin / 10, noise)
@@ -154,8 +154,9 @@ def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: in
     slower, faster = (float(chance[np.count_nonzero(sign * averages <= effect)]) for sign in (1, -1))
     level = SHARE * policy.text.alpha / compared
     outside = int(np.searchsorted(chance, 1 - policy.text.confidence, side="right")) - 1
-    low = min(averages[outside], delta - noise) if outside >= 0 else -np.inf
-    high = max(averages[-1 - outside], delta + noise) if outside >= 0 else np.inf
+    # The median of differences is not quite the difference of medians, which is told: it lies within its bounds.
+    low = min(averages[outside], delta) if outside >= 0 else -np.inf
+    high = max(averages[-1 - outside], delta) if outside >= 0 else np.inf
     verdict: Verdict = "undecided"
     if slower <= level and delta > effect:
         verdict = "regressed"
