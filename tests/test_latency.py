@@ -558,6 +558,8 @@ def test_every_face_tells_it_in_milliseconds_of_a_frame_and_never_in_clips(
 def test_the_page_counts_networks_apart_and_says_how_they_were_timed(policy: Policy) -> None:
     view = page_view(told(policy), {}, {}, title="t", command="c")
     assert view.predictions == "1 prediction and 3 networks"
+    assert view.regressed == "1 network"
+    assert [gap.count for gap in view.gaps] == ["1 cell of 1 network"]
     assert any(line.startswith("Latency: ") for line in view.method)
     assert any("machine that they were timed on" in line for line in view.certainty)
 

@@ -172,12 +172,12 @@ def page_view(
         ),
         hint=common_network(decision),
         blocks=tuple(block(p, worse[p]) for p in shown),
-        regressed=words.count(len(worse), "prediction"),
+        regressed=_told([own[0] for own in worse.values()]),
         more_regressed=items_of([worse[p][0] for p in list(worse)[BLOCKS:]], words.movement, named=shown),
         broken=items_of([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=worse),
         undecided=items_of(critical, lambda c: f"{difference(c)}; {words.waits_for_clips(c)}."),
         suspects=tuple(block(p, suspect[p]) for p in suspected),
-        suspected=words.count(len(suspect), "prediction"),
+        suspected=_told([own[0] for own in suspect.values()]),
         open=OPEN_SUSPECTS,
         more_suspects=items_of(
             [suspect[p][0] for p in list(suspect)[SUSPECTS:]],
@@ -210,10 +210,9 @@ def page_view(
 
 def _told(leads: Sequence[Cell]) -> str:
     """`1,037 predictions`, `19 predictions and 1 group`, `19 predictions, 1 group and 2 networks`."""
-    numbers = {"group": sum(map(words.is_group, leads)), "network": sum(map(words.is_network, leads))}
-    others = [words.count(number, noun) for noun, number in numbers.items() if number]
-    text = ", ".join([words.count(sum(map(words.is_prediction, leads)), "prediction"), *others[:-1]])
-    return f"{text} and {others[-1]}" if others else text
+    kinds = (("prediction", words.is_prediction), ("group", words.is_group), ("network", words.is_network))
+    told = [words.count(number, noun) for noun, of in kinds if (number := sum(map(of, leads)))]
+    return " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]])) or "0 predictions"
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
