@@ -119,7 +119,7 @@ def compare_bundles(
         identical = {name for name in names if impact.is_identical(name)}
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
-        timed = asks(rulebook, exam.heads, new.networks)
+        timed = asks(rulebook, exam.heads, [*old.networks, *new.networks])
         shipping, strict = released(thresholds, exam, old), strict_clips(exam, rulebook)
         older = {b.digest: b for b in (read_bundle(path) for path in anchors)}
         anchor_of = _anchor_of(exam, older, anchored)

@@ -352,6 +352,13 @@ def test_the_last_rule_counts_for_a_name_and_the_strictest_of_all_names_for_a_ne
     assert asks(written(tmp_path, BASE), HEADS, networks) == {}
 
 
+def test_a_network_that_the_candidate_lacks_is_for_others_to_miss(tmp_path: Path, policy: Policy) -> None:
+    old, new = bundle(network("cam"), network("rear", heads=("edge",))), bundle(network("cam"))
+    asked = asks(written(tmp_path, BASE + rule("rear.*", 3)), HEADS, [*old.networks, *new.networks])
+    assert asked == {"rear": Ask("supporting", 3)}
+    assert latency_cells(asked, old, new, policy, seed=0) == ()
+
+
 def test_a_head_of_two_networks_and_recorded_predictions_name_their_networks(tmp_path: Path) -> None:
     det = Head("cam.det", "detection", ("car",), (0,), outputs=(("heat", "cam.heat"), ("box", "rear.box")))
     networks = [network("cam", heads=("heat",)), network("rear", recorded=True)]
@@ -639,6 +646,30 @@ def test_a_program_that_cannot_be_timed_is_named_with_the_reason(tmp_path: Path,
             timing.latency([good, bad], seed=1)
         assert error.value.program == 1
         assert why in error.value.why
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("seed", range(5))
+def test_who_falls_in_the_middle_is_blamed_and_nobody_beside_it(
+    monkeypatch: pytest.MonkeyPatch, which: int, seed: int
+) -> None:
+    pair = [network("cam"), network("cam", "b")]
+    running: list[object] = []
+    turns = iter(range(10**6))
+
+    def time_passes(worker: object, asked: Network, passes: int) -> list[float]:
+        if asked is pair[which] and next(turns) > 30:
+            raise process.FallenError("cam", "its process ended", False)
+        return [0.001] * passes
+
+    monkeypatch.setattr(timing, "start", lambda: running.append(object()) or running[-1])
+    monkeypatch.setattr(timing, "end", running.remove)
+    monkeypatch.setattr(timing, "load", lambda *_: "")
+    monkeypatch.setattr(timing, "time_passes", time_passes)
+    with pytest.raises(UntimedError) as error:
+        timing.latency(pair, seed=seed)
+    assert (error.value.program, error.value.why) == (which, "its process ended")
+    assert not running, "nothing is left running"
 
 
 @pytest.mark.usefixtures("short")

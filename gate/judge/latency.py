@@ -40,29 +40,31 @@ class Ask:
 
 
 def asks(policy: Policy, heads: Sequence[Head], networks: Sequence[Network]) -> dict[str, Ask]:
-    """network -> what is asked of its latency, for all networks of which something is.
+    """network -> what is asked of its latency, for all networks of which something is. networks: of both bundles.
 
     Rules match predictions, and outputs `network.head` too, since some networks are read by others only. Of the rules
     that match a name and list the latency the last one counts; of all names of a network, the strictest tier and the
     least margin. Raises ConfigError when a rule for networks matches none.
     """
-    names = {n.name: [f"{n.name}.{head}" for head in n.heads] for n in networks}
+    names: dict[str, list[str]] = {}
+    for network in networks:
+        names.setdefault(network.name, []).extend(f"{network.name}.{head}" for head in network.heads)
     for head in heads:
         for _, output in head.outputs:
-            names.get(output.partition(".")[0], []).extend(head.predictions)
+            names.setdefault(output.partition(".")[0], []).extend(head.predictions)
     rules = [(pattern(r.match), r, k) for k, r in enumerate(policy.text.rules) if r.times]
     for matcher, rule, k in rules:
         if not any(matcher.fullmatch(name) for own in names.values() for name in own):
             where = policy.lines.where("rules", k, "match")
             raise ConfigError(f"'{rule.match}' matches no output of any network", where=where)
     found: dict[str, Ask] = {}
-    for network, own in names.items():
-        matching = [[rule for matcher, rule, _ in rules if matcher.fullmatch(name)] for name in own]
+    for name, own in names.items():
+        matching = [[rule for matcher, rule, _ in rules if matcher.fullmatch(one)] for one in own]
         last = [those[-1] for those in matching if those]
         if last:
             tiers: list[Tier] = [rule.tier or "supporting" for rule in last]
             margin = min((rule.margins or {})[LATENCY] for rule in last)
-            found[network] = Ask(min(tiers, key=_TIERS.index), margin)
+            found[name] = Ask(min(tiers, key=_TIERS.index), margin)
     return found
 
 
@@ -144,11 +146,11 @@ def signed_ranks(d: Floats) -> tuple[Floats, Floats]:
 
 
 def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: int) -> Cell:
-    """compared: networks that share the level. The least effect is what the programs differ from themselves by, or a
-    tenth of the margin if that is more.
+    """compared: networks that share the level. A tenth of the margin is the least loss that is tested for, as of any
+    metric with a unit; one below the noise is not told, however well it is proven.
     """
-    noise, blocks = times.noise(), len(times.p50_ms)
-    effect = max(ask.margin / 10, noise)
+    noise, blocks, effect = times.noise(), len(times.p50_ms), ask.margin / 10
+    least = max(effect, noise)
     delta = times.p50(1) - times.p50(0)
     averages, chance = signed_ranks(times.of_block(1) - times.of_block(0))
     slower, faster = (float(chance[np.count_nonzero(sign * averages <= effect)]) for sign in (1, -1))
@@ -158,10 +160,10 @@ def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: in
     low = min(averages[outside], delta) if outside >= 0 else -np.inf
     high = max(averages[-1 - outside], delta) if outside >= 0 else np.inf
     verdict: Verdict = "undecided"
-    if slower <= level and delta > effect:
+    if slower <= level and delta > least:
         verdict = "regressed"
     elif high < ask.margin:
-        verdict = "improved" if faster <= level and delta < -effect else "non-inferior"
+        verdict = "improved" if faster <= level and delta < -least else "non-inferior"
     p = min(1.0, compared * (faster if verdict == "improved" else slower))
     suspect = verdict == "undecided" and ask.tier == "supporting" and bool(delta >= ask.margin or slower <= SUSPECT)
     return _cell(

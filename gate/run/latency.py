@@ -55,6 +55,18 @@ class UntimedError(Exception):
         self.program, self.why = program, why
 
 
+@contextmanager
+def _blamed_on(program: int) -> Iterator[None]:
+    try:
+        yield
+    except RefusedError:
+        raise
+    except BundleError as error:
+        raise UntimedError(program, error.brief) from error
+    except FallenError as error:
+        raise UntimedError(program, error.why) from error
+
+
 def latency(
     networks: Sequence[Network], *, seed: int, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Latency:
@@ -67,16 +79,16 @@ def latency(
     @contextmanager
     def process(program: int) -> Iterator[Turn]:
         network, worker = networks[program], start()
+
+        def turn() -> Sequence[float]:
+            with _blamed_on(program):
+                return time_passes(worker, network, PASSES)
+
         try:
-            if why := load(worker, network, {name: None for name, _ in network.inputs}):
-                raise UntimedError(program, why)
-            yield lambda: time_passes(worker, network, PASSES)
-        except RefusedError:
-            raise
-        except BundleError as error:
-            raise UntimedError(program, error.brief) from error
-        except FallenError as error:
-            raise UntimedError(program, error.why) from error
+            with _blamed_on(program):
+                if why := load(worker, network, {name: None for name, _ in network.inputs}):
+                    raise BundleError(why)
+            yield turn
         finally:
             end(worker)
 
