@@ -33,6 +33,7 @@ from gate.judge import (
     tier_of,
 )
 from gate.judge.anchors import moved, read_anchors
+from gate.judge.latency import asks, latency_cells, timed_on
 from gate.judge.layout import (
     anchor_side,
     broken_of,
@@ -120,6 +121,7 @@ def compare_bundles(
         identical = {name for name in names if impact.is_identical(name)}
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
+        timed = asks(rulebook, exam.heads, [*old.networks, *new.networks])
         shipping, strict = released(thresholds, exam, old), strict_clips(exam, rulebook)
         older = {b.digest: b for b in (read_bundle(path) for path in anchors)}
         anchor_of = _anchor_of(exam, older, anchored)
@@ -185,6 +187,10 @@ def compare_bundles(
     signs = sign_vectors(index.clips, rulebook.text.resamples, seed_of(exam.digest, old.digest, new.digest))
     slices = [s.name for s in exam.frames.slices]
     cells = judge(comparison, questions, exam.heads, rules, rulebook, slices, facts, signs, drift)
+    # Networks are timed last, when nothing else of this run is at work.
+    seed = seed_of(exam.digest, old.digest, new.digest)
+    times = latency_cells(timed, old, new, rulebook, seed=seed, progress=lambda n, of: progress("latency", n, of))
+    cells += times
     outcome, reasons = decide(
         cells,
         missing=[p for h in exam.heads if h.name in after.missing for p in h.predictions],
@@ -202,7 +208,7 @@ def compare_bundles(
         suite=Identity(exam.name, exam.version, exam.digest),
         policy=rulebook.facts,
         gate_version=__version__,
-        runtime=before.runtime or after.runtime,
+        runtime=(*(before.runtime or after.runtime), *timed_on(times)),
         cells=cells,
         contracts=held,
         uncovered=tuple(uncovered),

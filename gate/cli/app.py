@@ -293,12 +293,21 @@ def bundle_check(folder: Path) -> None:
 
 
 @bundle_app.command("show")
-def bundle_show(folder: Path) -> None:
+def bundle_show(
+    folder: Path,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Load and time each network on this machine; takes a while.")
+    ] = False,
+) -> None:
     """Networks, heads, shapes, parameters and digests of a bundle."""
     from gate.bundle import read_bundle
-    from gate.cli.show import show_bundle
+    from gate.cli.show import show_bundle, show_latency
 
-    show_bundle(read_bundle(folder))
+    bundle = read_bundle(folder)
+    show_bundle(bundle)
+    if latency:
+        with progress_bar() as progress:
+            show_latency(bundle, lambda done, of: progress("latency", done, of))
 
 
 @bundle_app.command("diff")

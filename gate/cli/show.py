@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -70,6 +70,23 @@ def _kinds(told: Description) -> str:
     shares = {kind: round(100 * count / told.parameters) for kind, count in told.weights.items() if count}
     named = [f"{kind} {share} %" if share < 100 else kind for kind, share in shares.items() if share]
     return f" in {', '.join(named)}" if named else ""
+
+
+def show_latency(bundle: Bundle, progress: Callable[[int, int], None]) -> None:
+    """Median time of one frame of each network on this machine, and what a network differs from itself by."""
+    from gate.run.latency import UntimedError, latency
+    from gate.run.machine import runtime
+
+    rows = []
+    timed = [n for n in bundle.networks if n.program is not None]
+    for network in timed:
+        try:
+            taken = latency([network], seed=0, progress=lambda done, of: progress(done, of * len(timed)))
+            rows.append((network.name, f"{taken.p50(0):.3f}", f"{taken.noise():.3f}", f"{len(taken.p50_ms)}"))
+        except UntimedError as error:
+            rows.append((network.name, "none", "none", error.why))
+    typer.echo("\nlatency of one frame at batch 1, on " + ", ".join(f"{k} {v}" for k, v in runtime(timed)))
+    _table(("network", "p50, ms", "noise (A/A), ms", "blocks of turns"), rows, indent="  ")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gate.calibrate import OperatingPoint, objective_of
 from gate.judge.decision import Cell, Outcome, Reason, Tier
@@ -72,14 +72,14 @@ def _blocking(gated: Sequence[Cell], missing: Sequence[str], must_pass: Sequence
     sliced = [c for c in gated if c.verdict == "regressed" and c.slice != "all" and c.prediction not in already]
     yield from _regressed("regressed-slice", sliced)
     yield from _regressed("regressed-group", [c for c in gated if c.verdict == "regressed" and c.task == "group"])
-    lost = _names(
+    lost = [
         c
         for c in gated
         if c.verdict == "not-measurable" and c.slice == "all" and c.incumbent is not None and c.candidate is None
-    )
-    if lost:
+    ]
+    for noun, own in _kinds(lost):
         text = "{count} could be measured on the incumbent and cannot on the candidate: {names}"
-        yield _reason("lost-measurability", lost, text)
+        yield _reason("lost-measurability", own, text, noun=noun)
 
 
 def _regressed(code: str, cells: Sequence[Cell]) -> Iterator[Reason]:
@@ -154,7 +154,12 @@ def _shortfall(point: OperatingPoint) -> str:
 
 def _open(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> Iterator[Reason]:
     critical = [c for c in gated if c.tier == "critical" and c.slice == "all"]
-    undecided = [c for c in critical if c.verdict == "undecided"]
+    open_cells = [c for c in critical if c.verdict == "undecided"]
+    undecided = [c for c in open_cells if c.task != "network"]
+    slow = _names(c for c in open_cells if c.task == "network")
+    if slow:
+        text = "{count} {verb} not proven as fast as before: {names}; a quieter machine or a wider margin would decide"
+        yield _reason("undecided-critical", slow, text, noun="critical network")
     if undecided:
         needed = [c.clips_needed for c in undecided if c.clips_needed]
         held = support(c.metric for c in undecided)
@@ -166,20 +171,21 @@ def _open(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> Iterat
         yield _reason("undecided-critical", _names(undecided), text + more, noun="critical prediction")
     hopeless = {p for p, point in points.items() if point.status == "unattainable"}
     unmeasured = [c for c in critical if c.verdict == "not-measurable" and c.prediction not in hopeless]
-    if unmeasured:
-        text = "{count} cannot be measured: {names}" + f"; {unmeasured[0].prediction}: {unmeasured[0].reason}"
-        yield _reason("not-measurable-critical", _names(unmeasured), text, noun="critical prediction")
+    for noun, own in _kinds(unmeasured):
+        why = next(c.reason for c in unmeasured if c.prediction == own[0])
+        text = "{count} cannot be measured: {names}" + f"; {own[0]}: {why}"
+        yield _reason("not-measurable-critical", own, text, noun=f"critical {noun}")
 
 
 def _nothing_measured(gated: Sequence[Cell]) -> Iterator[Reason]:
-    whole = [c for c in gated if c.slice == "all"]
+    whole = [c for c in gated if c.slice == "all" and c.task != "network"]
     if whole and all(c.verdict in ("broken", "not-measurable") for c in whole):
         text = "nothing that gates could be measured on this suite: absence of proof is no proof"
         yield Reason("nothing-measured", text, tuple(_names(whole)))
 
 
 def _nothing_found(cells: Sequence[Cell]) -> Reason:
-    whole = [c for c in cells if c.slice == "all" and c.task != "group"]
+    whole = [c for c in cells if c.slice == "all" and c.task not in ("group", "network")]
     judged = len({c.prediction for c in whole})
     identical = len({c.prediction for c in whole if c.impact == "identical"})
     measured = len({c.prediction for c in whole if c.verdict not in ("not-measurable", "broken")})
@@ -191,26 +197,33 @@ def _nothing_found(cells: Sequence[Cell]) -> Reason:
 
 
 def _told(cells: Sequence[Cell], gated: Sequence[Cell]) -> Iterator[Reason]:
-    suspects = _names(c for c in gated if c.suspect)
-    if suspects:
-        yield _reason("suspect", suspects, "{count} look worse without proof, to be acknowledged: {names}")
+    for noun, own in _kinds(c for c in gated if c.suspect):
+        yield _reason("suspect", own, "{count} look worse without proof, to be acknowledged: {names}", noun=noun)
     whole = [c for c in gated if c.tier == "supporting" and c.slice == "all"]
-    unmeasured = _names(c for c in whole if c.verdict == "not-measurable")
-    if unmeasured:
-        text = "{count} cannot be measured on this suite, to be acknowledged: {names}"
-        yield _reason("not-measurable", unmeasured, text)
+    for noun, own in _kinds(c for c in whole if c.verdict == "not-measurable"):
+        on = " on this suite" if noun == "prediction" else ""
+        text = "{count} cannot be measured" + on + ", to be acknowledged: {names}"
+        yield _reason("not-measurable", own, text, noun=noun)
     advisory = _names(c for c in cells if c.tier == "advisory" and c.verdict == "broken")
     if advisory:
         yield _reason("broken-advisory", advisory, "{count} {verb} broken: {names}", noun="advisory prediction")
-    improved = _names(c for c in cells if c.verdict == "improved" and c.slice == "all")
-    if improved:
-        yield _reason("improved", improved, "{count} {verb} proven better: {names}")
+    for noun, own in _kinds(c for c in cells if c.verdict == "improved" and c.slice == "all"):
+        yield _reason("improved", own, "{count} {verb} proven better: {names}", noun=noun)
 
 
 def _adrift(unknown: Sequence[str]) -> Iterator[Reason]:
     if unknown:
         text = "{count} {verb} unknown to the anchor, and the incumbent takes its place: {names}"
         yield _reason("no-anchor", unknown, text)
+
+
+def _kinds(cells: Iterable[Cell]) -> Iterator[tuple[str, list[str]]]:
+    """(noun, names) of predictions and of networks among these cells, each if there are any."""
+    cells = list(cells)
+    for noun in ("prediction", "network"):
+        own = _names(c for c in cells if (c.task == "network") == (noun == "network"))
+        if own:
+            yield noun, own
 
 
 def _names(cells: Sequence[Cell] | Iterator[Cell]) -> list[str]:

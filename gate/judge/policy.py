@@ -23,6 +23,8 @@ from gate.tasks import task_of
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Portion = Annotated[float, Field(ge=0, le=1)]
+#: The one metric that is no prediction's but its network's, in milliseconds: see `gate.judge.latency`.
+LATENCY = "latency_p50"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Shares:
 class RuleText:
     """One [[rules]] table, as written. `margin` is for all metrics of the rule, `margins` for each by name.
 
-    map: calibration map of scores that need a threshold, fitted before it: identity, logistic or isotonic.
+    map: calibration map of scores that need a threshold, fitted before it: identity, logistic or isotonic. A rule with
+    no metric but `latency_p50` is for networks only: predictions are judged as if it were not there.
     """
 
     match: str
@@ -49,6 +52,16 @@ class RuleText:
     margin: Positive | None = None
     margins: dict[str, Positive] | None = None
     map: Kind | None = None
+
+    @property
+    def times(self) -> bool:
+        """Does it ask for the latency of networks?"""
+        return LATENCY in (self.metrics or ())
+
+    @property
+    def judges(self) -> bool:
+        """Does it say anything of predictions?"""
+        return self.metrics != (LATENCY,)
 
 
 @dataclass(frozen=True)
@@ -124,14 +137,20 @@ def _problems(text: PolicyText, lines: Lines) -> Iterator[str]:
                 objective_of(rule.objective)
             except ConfigError as error:
                 yield f"{lines.where('rules', k, 'objective')}: {error.what}; {error.mend}"
-        if rule.margin is not None and rule.margins is not None:
+        if rule.margin is not None and rule.margins is not None and rule.margins.keys() != {LATENCY}:
             yield f"{lines.where('rules', k, 'margins')}: a rule has `margin` or `margins`, not both"
         if rule.metrics is not None and (not rule.metrics or len(set(rule.metrics)) < len(rule.metrics)):
             yield f"{lines.where('rules', k, 'metrics')}: metrics are one or more different names"
+        if rule.times != (LATENCY in (rule.margins or {})):
+            asked = f'`metrics` that name "{LATENCY}" and `margins = {{ {LATENCY} = ... }}`, in milliseconds'
+            yield f"{lines.where('rules', k, 'metrics')}: {asked}, go together"
+        if not rule.judges and (rule.margin or rule.objective or rule.map):
+            yield f"{lines.where('rules', k)}: a rule for {LATENCY} alone has a match, a tier and margins, no more"
         for key, names in (("metrics", rule.metrics or ()), ("margins", rule.margins or {})):
             for name in names:
                 try:
-                    metric(name)
+                    if name != LATENCY:
+                        metric(name)
                 except ConfigError as error:
                     yield f"{lines.where('rules', k, key)}: {error.what}; {error.mend}"
 
@@ -172,7 +191,7 @@ def assign(policy: Policy, heads: Sequence[Head], uncovered: Collection[str] = (
         f"{policy.lines.where('rules', k, 'match')}: '{rule.match}' matches no prediction; "
         f"predictions are named like {', '.join(list(predictions)[:3])}"
         for k, rule in enumerate(policy.text.rules)
-        if not any(pattern(rule.match).fullmatch(name) for name in everything)
+        if rule.judges and not any(pattern(rule.match).fullmatch(name) for name in everything)
     ]
     problems += [
         f"{policy.lines.where('groups', name)}: '{glob}' matches no prediction"
@@ -187,7 +206,7 @@ def assign(policy: Policy, heads: Sequence[Head], uncovered: Collection[str] = (
     ]
     rules: dict[str, Rule] = {}
     told: set[str] = set()
-    matchers = [(pattern(r.match), r, k) for k, r in enumerate(policy.text.rules)]
+    matchers = [(pattern(r.match), r, k) for k, r in enumerate(policy.text.rules) if r.judges]
     for prediction, head in predictions.items():
         try:
             rules[prediction] = _resolved(policy, prediction, head, matchers)
@@ -212,10 +231,11 @@ def _resolved(
             continue
         tier, objective, kind = rule.tier or tier, rule.objective or objective, rule.map or kind
         if rule.metrics is not None:
-            metrics, from_rule = rule.metrics, k
+            metrics, from_rule = tuple(name for name in rule.metrics if name != LATENCY), k
         # `margin` and `margins` are two spellings of one key: a later one replaces both.
-        if rule.margin is not None or rule.margins is not None:
-            margin, margins = rule.margin, rule.margins or {}
+        own = {name: value for name, value in (rule.margins or {}).items() if name != LATENCY}
+        if rule.margin is not None or own:
+            margin, margins = rule.margin, own
     if not metrics:
         raise ConfigError(
             f"no rule gives {prediction} any metrics", where=policy.lines.file, mend='add a rule with match = "*"'
@@ -247,7 +267,7 @@ def tier_of(policy: Policy, head: str) -> Tier:
     """Tier of a head that the suite does not judge, by the rules that match its name."""
     tier: Tier = "supporting"
     for rule in policy.text.rules:
-        if rule.tier and pattern(rule.match).fullmatch(head):
+        if rule.tier and rule.judges and pattern(rule.match).fullmatch(head):
             tier = rule.tier
     return tier
 

@@ -25,6 +25,7 @@ _SPELLED = {
     "delta_2": "share within a factor of 1.25 squared",
     "delta_3": "share within a factor of 1.25 cubed",
     "within_15_degrees": "share within 15 degrees",
+    "latency_p50": "median latency",
 }
 _PER_IMAGE = "_per_image"
 

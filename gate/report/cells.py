@@ -67,8 +67,9 @@ def payload(cells: Sequence[Cell]) -> dict[str, Any]:
     numbers("since", lambda c: c.delta_anchor, figures.delta_steps)
     columns["p"] = _packed([_p_steps(c.p_adjusted) for c in rows])
     columns["p_since"] = _packed([_p_steps(c.p_anchor) for c in rows])
-    columns["clips"] = _packed([c.clips for c in rows])
-    columns["frames"] = _packed([c.frames for c in rows])
+    # A latency is measured on no clip of the suite.
+    columns["clips"] = _packed([None if words.is_network(c) else c.clips for c in rows])
+    columns["frames"] = _packed([None if words.is_network(c) else c.frames for c in rows])
     columns["positives"] = _packed([c.positives if support([c.metric]) == "positives" else None for c in rows])
     columns["needed"] = _packed([c.clips_needed for c in rows])
     columns["flags"] = _packed(

@@ -16,8 +16,8 @@ def common_network(decision: Decision) -> str:
 
     The network with the fewest heads downstream among those that explain at least 80 % of two or more regressed heads.
     """
-    heads = {c.head: c.network for c in decision.cells if not words.is_group(c)}
-    worse = {c.head for c in decision.cells if c.verdict == "regressed" and not words.is_group(c)}
+    heads = {c.head: c.network for c in decision.cells if words.is_prediction(c)}
+    worse = {c.head for c in decision.cells if c.verdict == "regressed" and words.is_prediction(c)}
     if len(worse) < 2:
         return ""
     found = []

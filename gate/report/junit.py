@@ -109,7 +109,7 @@ def _decision_case(decision: Decision) -> ET.Element:
 def _case(cells: Sequence[Cell], reasons: Sequence[Reason], decision: Decision) -> ET.Element:
     """One prediction; cells: worst first, at least one. reasons: that name it and block or leave open."""
     name = words.name(cells[0].prediction)
-    classname = words.name(cells[0].head) or "group"
+    classname = words.name(cells[0].head or cells[0].task)
     case = ET.Element("testcase", {"classname": classname, "name": name, "time": "0"})
     ordered = sorted(cells, key=lambda c: _OUTCOMES.index(outcome(c)))  # stable: worst first within an outcome
     kind = outcome(ordered[0])

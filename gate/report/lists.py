@@ -92,6 +92,7 @@ def gaps_of(cells: Iterable[Cell]) -> tuple[GapView, ...]:
     views = []
     for (verdict, reason), members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         names = list(dict.fromkeys(words.name(c.prediction) for c in members))
-        total = f"{words.count(len(members), 'cell')} of {words.count(len(names), 'prediction')}"
+        noun = "network" if all(map(words.is_network, members)) else "prediction"
+        total = f"{words.count(len(members), 'cell')} of {words.count(len(names), noun)}"
         views.append(GapView(verdict, reason, total, tuple(names[:NAMES]), max(0, len(names) - NAMES)))
     return tuple(views)

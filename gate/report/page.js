@@ -49,6 +49,7 @@
     return tables.template[place].replace(/\0/g, () => numbers.shift());
   };
   const count = (number) => number.toLocaleString("en");
+  const counted = (name, row) => (of(name, row) === null ? "" : count(of(name, row)));
 
   // Differences with their sign turned so that negative is worse, in margins: one scale for every metric.
   const inMargins = (name, row) => {
@@ -161,9 +162,9 @@
       ["Task", entry("task", row)],
       ["Direction", scale[3] ? "lower is better" : "higher is better"],
       ["Margin", scale[5]],
-      ["Clips", count(of("clips", row))],
-      ["Frames", count(of("frames", row))],
-      ["Positives", of("positives", row) === null ? "" : count(of("positives", row))],
+      ["Clips", counted("clips", row)],
+      ["Frames", counted("frames", row)],
+      ["Positives", counted("positives", row)],
       ["At the incumbent's threshold", moved("at_incumbent", row)],
       ["Threshold-free (AP)", moved("free", row)],
       ["Since its anchor", since],
@@ -184,7 +185,7 @@
         cell("", tagged(row)), cell("", entry("metric", row)), cell("slice", make("bdi", {}, entry("slice", row))),
         amount(figure("incumbent", row)), amount(figure("candidate", row)),
         cell("number", moved("delta", row) + " " + bounds(row)), cell("forest", forest(row)),
-        cell("number", pText(row)), cell("number", count(of("clips", row))), cell("reason", make("bdi", {}, reason(row)))));
+        cell("number", pText(row)), cell("number", counted("clips", row)), cell("reason", make("bdi", {}, reason(row)))));
     }
     const heads = ["Verdict", "Metric", "Slice", "Incumbent", "Candidate", "Difference [bounds]", "In margins", "Adjusted p", "Clips", "Reason"];
     const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
@@ -263,7 +264,7 @@
         cell("number", pText(row)),
       );
     }
-    tr.append(cell("number", count(of("clips", row))));
+    tr.append(cell("number", counted("clips", row)));
     if (name === hit) tr.classList.add("hit");
     return tr;
   };
@@ -338,8 +339,8 @@
         const verdicts = new Map();
         for (const row of members) verdicts.set(entry("verdict", row)[2], (verdicts.get(entry("verdict", row)[2]) || 0) + 1);
         const told = [...verdicts].map(([word, number]) => `${count(number)} ${word}`).join(", ");
-        const button = make("button", { type: "button", class: "head", title: `${head}: ${told}`, "aria-label": `${head}: ${told}. Show in the table` });
-        button.append(make("bdi", { class: "label" }, head.slice(network.length + 1) || head));
+        const button = make("button", { type: "button", class: "head", title: `${head || "latency"}: ${told}`, "aria-label": `${head || "latency"}: ${told}. Show in the table` });
+        button.append(make("bdi", { class: "label" }, head.slice(network.length + 1) || head || "latency"));
         const squares = make("span", { class: "squares", "aria-hidden": "true" });
         for (const row of members) {
           const [key, symbol] = entry("verdict", row);
@@ -347,7 +348,7 @@
         }
         button.append(squares);
         button.addEventListener("click", () => {
-          show({ ...START, network, text: head });
+          show({ ...START, network, text: head, task: head ? "" : "network" });
           toTable();
         });
         card.append(button);

@@ -172,12 +172,12 @@ def page_view(
         ),
         hint=common_network(decision),
         blocks=tuple(block(p, worse[p]) for p in shown),
-        regressed=words.count(len(worse), "prediction"),
+        regressed=_told([own[0] for own in worse.values()]),
         more_regressed=items_of([worse[p][0] for p in list(worse)[BLOCKS:]], words.movement, named=shown),
         broken=items_of([c for c in cells if c.verdict == "broken"], lambda c: words.prose(c.reason), named=worse),
         undecided=items_of(critical, lambda c: f"{difference(c)}; {words.waits_for_clips(c)}."),
         suspects=tuple(block(p, suspect[p]) for p in suspected),
-        suspected=words.count(len(suspect), "prediction"),
+        suspected=_told([own[0] for own in suspect.values()]),
         open=OPEN_SUSPECTS,
         more_suspects=items_of(
             [suspect[p][0] for p in list(suspect)[SUSPECTS:]],
@@ -209,10 +209,10 @@ def page_view(
 
 
 def _told(leads: Sequence[Cell]) -> str:
-    """`1,037 predictions`, `19 predictions and 1 group`."""
-    groups = sum(map(words.is_group, leads))
-    text = words.count(len(leads) - groups, "prediction")
-    return f"{text} and {words.count(groups, 'group')}" if groups else text
+    """`1,037 predictions`, `19 predictions and 1 group`, `19 predictions, 1 group and 2 networks`."""
+    kinds = (("prediction", words.is_prediction), ("group", words.is_group), ("network", words.is_network))
+    told = [words.count(number, noun) for noun, of in kinds if (number := sum(map(of, leads)))]
+    return " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]])) or "0 predictions"
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
@@ -281,6 +281,12 @@ def _contract(result: ContractResult) -> ContractView:
 
 def _method(decision: Decision) -> tuple[str, ...]:
     policy = decision.policy
+    latencies = (
+        "Latency: incumbent and candidate take turns on single frames of zeros, in random order and in blocks with "
+        "processes of their own; the signed ranks of the blocks decide, at a hundredth of the level that all else has, "
+        "and never a difference that a program shows beside itself. It is the one part of a verdict that does not "
+        "repeat byte for byte.",
+    )
     return (
         "The unit is the clip: frames of a clip count once, together. Differences are candidate minus incumbent on the "
         "same clips.",
@@ -295,4 +301,5 @@ def _method(decision: Decision) -> tuple[str, ...]:
         "incumbent and candidate, and nothing depends on the clock, the order of frames or the number of threads.",
         "Values of share metrics are in per cent and their differences in points (hundredths). What is shown is "
         "rounded towards the worse side; the verdict rests on the exact numbers, which are in verdict.json.",
+        *(latencies if any(map(words.is_network, decision.cells)) else ()),
     )

@@ -113,6 +113,16 @@ def is_group(cell: Cell) -> bool:
     return cell.prediction.startswith("group:")
 
 
+def is_network(cell: Cell) -> bool:
+    """Whether a cell is the latency of a network."""
+    return cell.task == "network"
+
+
+def is_prediction(cell: Cell) -> bool:
+    """Whether a cell is of a prediction, which groups and networks are not."""
+    return not is_group(cell) and not is_network(cell)
+
+
 def by_verdict(cells: Iterable[Cell]) -> dict[Verdict, int]:
     """How many cells have each verdict; every verdict is a key, worst first."""
     counts: dict[Verdict, int] = dict.fromkeys(VERDICTS, 0)
@@ -122,10 +132,10 @@ def by_verdict(cells: Iterable[Cell]) -> dict[Verdict, int]:
 
 
 def by_impact(cells: Iterable[Cell]) -> dict[str, int]:
-    """How many predictions the change can reach, and how many are proven unreachable; groups are no predictions."""
+    """How many predictions the change can reach, and how many are proven unreachable."""
     impact: dict[str, str] = {}
     for cell in cells:
-        if not is_group(cell) and impact.get(cell.prediction) != "reached":
+        if is_prediction(cell) and impact.get(cell.prediction) != "reached":
             impact[cell.prediction] = cell.impact
     total = list(impact.values())
     return {"identical": total.count("identical"), "reached": total.count("reached")}
@@ -150,6 +160,8 @@ def counts_line(counts: dict[Verdict, int]) -> str:
 
 def waits_for_clips(cell: Cell, counted: str = "clip") -> str:
     """What would decide an undecided cell; counted: what the independent unit is called."""
+    if is_network(cell):
+        return "a quieter machine or a wider margin would decide"
     if cell.clips_needed is None:
         return f"no number of {counted}s like these decides it"
     return f"about {count(cell.clips_needed, f'more {counted}')} with {support([cell.metric])} would decide"
@@ -176,6 +188,7 @@ def movement(cell: Cell) -> str:
 def lead(cell: Cell) -> str:
     """`F1 over the whole suite fell from 92.21 % to 85.08 %: −7.13 points, worse`."""
     where = "over the whole suite" if cell.slice == "all" else f"on the slice {name(cell.slice)}"
+    where = "of one frame" if is_network(cell) else where
     colon = "" if measured(cell) else ":"
     text = f"{name(spelled(cell.metric))} {where}{colon} {movement(cell)}"
     if cell.verdict == "regressed" and measured(cell) and not (cell.delta_worse or 0) < 0:
@@ -197,6 +210,8 @@ def evidence(cell: Cell, decision: Decision) -> str:
             parts.append(f"adjusted p {p if p.startswith('<') else '= ' + p}")
     text = ", ".join(parts)
     text = f"{text[:1].upper()}{text[1:]}. " if text else ""
+    if is_network(cell):
+        return f"{text}{prose(cell.reason)[:1].upper()}{prose(cell.reason)[1:]}."
     text += f"Measured on {count(cell.clips, decision.counted)}, {count(cell.frames, 'frame')}"
     if cell.positives is not None and support([cell.metric]) == "positives":
         text += f", {count(cell.positives, 'positive')}"
@@ -220,10 +235,11 @@ def sentence(cell: Cell, decision: Decision) -> str:
 def headline(decision: Decision) -> str:
     """What the decision means, in one sentence with counts."""
     cells = decision.cells
-    total = decision.predictions or len({c.prediction for c in cells if not is_group(c)})
-    regressed = [c for c in cells if c.verdict == "regressed" and not is_group(c)]
-    broken = [c for c in cells if c.verdict == "broken" and not is_group(c)]
+    total = decision.predictions or len({c.prediction for c in cells if is_prediction(c)})
+    regressed = [c for c in cells if c.verdict == "regressed" and is_prediction(c)]
+    broken = [c for c in cells if c.verdict == "broken" and is_prediction(c)]
     groups = {c.prediction for c in cells if c.verdict == "regressed" and is_group(c)}
+    slower = [c for c in cells if c.verdict == "regressed" and is_network(c)]
     waiting = [c for c in cells if c.tier == "critical" and c.slice == "all"]
     proven = [c for c in waiting if c.verdict in ("non-inferior", "improved")]
     parts = []
@@ -234,7 +250,10 @@ def headline(decision: Decision) -> str:
             parts.append(f"{number:,} of {count(total, 'prediction')} {verb} {what}{_excused(found)}")
     if groups:
         parts.append(f"{count(len(groups), 'group')} {'is' if len(groups) == 1 else 'are'} proven worse on average")
-    if not regressed and not broken and not groups:
+    if slower:
+        number = f"{count(len(slower), 'network')} {'is' if len(slower) == 1 else 'are'}"
+        parts.append(f"{number} proven slower{_excused(slower)}")
+    if not regressed and not broken and not groups and not slower:
         parts.append(f"no loss is proven on any of {count(total, 'prediction')}")
     if waiting:
         parts.append(
@@ -267,7 +286,10 @@ def next_steps(decision: Decision) -> tuple[str, ...]:
     critical = [
         c for c in open_cells if c.tier == "critical" and c.slice == "all" and not is_group(c)
     ]  # slices of critical predictions only report
-    undecided = [c for c in critical if c.verdict == "undecided"]
+    slow = _names(c for c in critical if c.verdict == "undecided" and is_network(c))
+    if slow:
+        steps.append(f"Time {listed(slow)} again, on a machine that does nothing else.")
+    undecided = [c for c in critical if c.verdict == "undecided" and not is_network(c)]
     if undecided:
         needed = [c.clips_needed for c in undecided if c.clips_needed is not None]
         unit = decision.counted
@@ -294,7 +316,7 @@ def next_steps(decision: Decision) -> tuple[str, ...]:
 def certainty(decision: Decision) -> tuple[str, ...]:
     """How sure this is: the error rates that were promised, and what the suite could have seen."""
     policy = decision.policy
-    whole = [c for c in decision.cells if c.slice == "all" and not is_group(c)]
+    whole = [c for c in decision.cells if c.slice == "all" and is_prediction(c)]
     lines = [
         "A loss is called proven only if an equal candidate would be blocked in at most "
         f"{figures.percent(policy.alpha)} of releases, over everything that is gated "
@@ -314,6 +336,8 @@ def certainty(decision: Decision) -> tuple[str, ...]:
             lines.append(f"In half of those with a share metric it would have found a loss of {half:.1f} points.")
     else:
         lines.append("Nothing that the change can reach was measured.")
+    if any(is_network(c) and c.delta is not None and c.impact == "reached" for c in decision.cells):
+        lines.append("Latencies hold for the machine that they were timed on; another run reads other figures.")
     return tuple(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -151,6 +152,18 @@ def tell(worker: Worker, about: Mapping[str, Any]) -> dict[str, Any]:
     return [head for head, _ in _play(worker, about, {}, "", LIMITS.network_s)][-1]
 
 
+def time_passes(worker: Worker, network: Network, passes: int) -> list[float]:
+    """Seconds of so many forward passes on one frame of zeros. Raises BundleError and FallenError."""
+    about = {"do": "time", "name": network.name, "passes": passes}
+    for head, _ in _play(worker, about, {}, network.name, LIMITS.network_s):
+        if "failed" in head:
+            raise BundleError(shown(head["failed"], 400))
+        told = head.get("seconds")
+        if isinstance(told, list) and len(told) == passes and all(type(s) is float and 0 < s < math.inf for s in told):
+            return told
+    raise FallenError(network.name, "its process answered with something that was not asked", True)
+
+
 @dataclass(frozen=True)
 class Said:
     """What networks answered on some frames. outputs: `network.head` -> (values, type). failed: network -> why.
@@ -214,7 +227,7 @@ def _play(
                 busy = head["at"]
                 continue
             yield head, given
-            if "done" in head or (about["do"] == "load" and "failed" in head):
+            if "done" in head or (about["do"] in ("load", "time") and "failed" in head):
                 return
         raise FallenError(busy, _NONSENSE, True)
     except EndedError as error:

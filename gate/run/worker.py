@@ -7,9 +7,12 @@ a network runs its name is sent, so that the other side knows which one a silent
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gate.bundle import Network, looks_like_onnx
 from gate.errors import BundleError, UsageError
@@ -52,6 +55,11 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                     _answer(connection, stack, stack.batch(arrays), given)
                 case "rest":
                     _answer(connection, stack, stack.rest(), given)
+                case "time":
+                    try:
+                        send(connection, {"done": True, "seconds": _timed(programs[head["name"]], head["passes"])})
+                    except BundleError as error:
+                        send(connection, {"failed": error.brief})
                 case "gpu":
                     send(connection, {"done": True, "gpu": gpu()})
                 case _:
@@ -83,6 +91,23 @@ def _program(
     if device != "cpu":
         raise BundleError("ONNX programs run on the CPU only", mend="use --device cpu, or ship a .pt2 program")
     return load_onnx(network, data, shapes, threads)
+
+
+def _timed(program: Program, passes: int) -> list[float]:
+    """Seconds of each forward pass on one frame of zeros, after one that brings the program back to the caches."""
+    zeros = {}
+    for name, shape in program.shapes.items():
+        if None in shape:
+            told = ", ".join("any" if n is None else str(n) for n in shape)
+            raise BundleError(f"its input {name} takes frames of any size ({told}): there is no one latency")
+        zeros[name] = np.zeros((1, *(n for n in shape if n is not None)), np.float32)
+    program.forward(zeros)
+    seconds = []
+    for _ in range(passes):
+        begun = time.perf_counter()
+        program.forward(zeros)
+        seconds.append(time.perf_counter() - begun)
+    return seconds
 
 
 def _network(head: Mapping[str, Any]) -> Network:
