@@ -39,6 +39,11 @@ class GateError(Exception):
         # Errors cross process borders; keyword arguments would be lost on the way.
         return partial(type(self), where=self.where, mend=self.mend), (self.what,)
 
+    @property
+    def brief(self) -> str:
+        """What is wrong and how to mend it, in one line."""
+        return "; ".join(filter(None, (self.what, self.mend)))
+
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.mend:

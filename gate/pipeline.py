@@ -51,7 +51,7 @@ from gate.judge.layout import (
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
 from gate.report.notebook import decision_html
-from gate.run import BATCH, Run, Store, Watch, contract_table, offered, outputs_of, read_evidence, run, watched
+from gate.run import Run, Store, Watch, contract_table, offered, outputs_of, read_evidence, rounds_of, run, watched
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
 
@@ -242,7 +242,7 @@ def watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact, stored: Col
     judged = {output for head in suite.heads if head.name not in stored for output in outputs_of(head)}
     rewritten = {n.name for n in new.networks if n.program is not None and n.name in impact.rewritten}
     outputs = {o for o in judged if o.partition(".")[0] in rewritten and impact.is_identical(o)}
-    batches = -(-len(suite.frames.ids) // BATCH)
+    batches = sum(len(part.batches) for part in rounds_of(suite.frames))
     seed = seed_of(suite.digest, old.digest, new.digest)
     return Watch(seed % batches, frozenset(outputs)) if outputs and batches else None
 
@@ -307,14 +307,14 @@ def _differing(old: Bundle, new: Bundle, suite: Suite, watch: Watch | None) -> t
     if watch is None:
         return ()
     before, after = watched(old, suite, watch), watched(new, suite, watch)
-    return tuple(o for o in sorted(watch.outputs) if before[o] != after[o])
+    return tuple(o for o in sorted(watch.outputs) if before.get(o) != after.get(o))
 
 
 def _refuse(answers: Run, suite: Suite, watch: Watch | None, differing: Collection[str]) -> None:
     """Heads with such an output are broken: nothing that was said of them holds."""
     if watch is None or not differing:
         return
-    rows = watch.rows(len(suite.frames.ids))
+    rows = watch.rows(suite)
     for head in suite.heads:
         if set(outputs_of(head)) & set(differing):
             answers.summaries[head.name].refused = (

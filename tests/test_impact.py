@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from gate.bundle import Impact, digests_of, impact_of, read_bundle
+from gate.bundle import Impact, Network, digests_of, impact_of, read_bundle
 from gate.errors import BundleError
 from gate.pipeline import Result, compare_bundles
-from gate.run import Run, Watch, local, program, run, watched
+from gate.run import Watch, partition, program, run, session, stack, watched
 from gate.suite import read_suite
 from tests.support.hydra import archive, edited, nodes_of
 from tests.support.tiny import IMAGE, POLICY, SUITE, World, gate, refreeze, with_images
@@ -236,13 +236,13 @@ def test_a_release_that_was_only_exported_anew_answers_one_batch_and_is_identica
 ) -> None:
     old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["again"])
     frames: list[int] = []
-    forward = local._forward
+    ask = session.ask
 
-    def counted(networks: Any, programs: Any, inputs: Mapping[str, Any], parts: Any = None) -> Any:
-        frames.append(len(inputs["image"]))
-        return forward(networks, programs, inputs, parts)
+    def counted(worker: Any, about: Any, inputs: Any, count: int, known: Any) -> Any:
+        frames.append(count)
+        return ask(worker, about, inputs, count, known)
 
-    monkeypatch.setattr(local, "_forward", counted)
+    monkeypatch.setattr(session, "ask", counted)
     lines: list[str] = []
     result = compared(old, new, exam, lines)
     assert "candidate: ran 0 of 3 heads; 3 identical by construction, 2 of these compared" in lines[0]
@@ -252,7 +252,7 @@ def test_a_release_that_was_only_exported_anew_answers_one_batch_and_is_identica
     frames.clear()
     run(read_bundle(old), read_suite(exam))
     # The whole programs of the candidate ran on one batch, and the incumbent on all of them.
-    assert sum(once) - sum(frames) <= 2 * program.BATCH
+    assert sum(once) - sum(frames) <= 2 * partition.BATCH
 
 
 @pytest.mark.usefixtures("without_contract_worker")
@@ -261,8 +261,8 @@ def test_equal_bytes_load_no_program_of_the_candidate(
 ) -> None:
     old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["old"])
     loaded: list[Path] = []
-    load = local.load_program
-    monkeypatch.setattr(local, "load_program", lambda n, shapes: loaded.append(n.program) or load(n, shapes))
+    load = session.load
+    monkeypatch.setattr(session, "load", lambda worker, n, shapes: loaded.append(n.program) or load(worker, n, shapes))
     compared(old, new, exam)
     assert loaded == [old / "cam.pt2"]
 
@@ -302,6 +302,11 @@ def test_a_difference_in_the_last_bit_is_seen_by_the_spot_check(
 # Sub-programs
 
 
+def loaded(network: Network) -> program.Forward:
+    assert network.program is not None
+    return program.load_program(network, network.program.read_bytes(), {"image": (3, 8, 8)}).forward
+
+
 class Trunk(nn.Module):
     """Heads of all shapes, a write in place, and a norm."""
 
@@ -324,7 +329,7 @@ class Trunk(nn.Module):
 def test_a_sub_program_answers_the_bits_of_the_whole(tmp_path: Path) -> None:
     heads = ("map", "fc", "written", "half", "best", "trunk")
     network = read_bundle(bundle(tmp_path / "b", archive(Trunk()), heads=heads)).networks[0]
-    forward = program.load_program(network, {"image": (3, 8, 8)})
+    forward = loaded(network)
     images = {"image": np.random.default_rng(0).random((5, 3, 8, 8), np.float32)}
     whole = forward(images)
     for wanted in [*([h] for h in heads), ["map", "half"], ["fc", "written", "trunk"]]:
@@ -336,7 +341,7 @@ def test_a_sub_program_answers_the_bits_of_the_whole(tmp_path: Path) -> None:
 
 def test_a_sub_program_runs_fewer_operators_and_keeps_the_limits_of_the_whole(tmp_path: Path) -> None:
     network = read_bundle(bundle(tmp_path / "b", archive(Signs()))).networks[0]
-    forward = program.load_program(network, {"image": (3, 8, 8)})
+    forward = loaded(network)
     calls: list[str] = []
 
     class Counted(torch.utils._python_dispatch.TorchDispatchMode):
@@ -363,7 +368,7 @@ def test_a_program_that_is_not_understood_runs_whole(tmp_path: Path) -> None:
             return {"sign": torch.cond(seen.sum() > 0, lambda a: a.sin(), lambda a: a.cos(), (seen,)), "spare": seen}
 
     network = read_bundle(bundle(tmp_path / "b", archive(Branch()), heads=("sign", "spare"))).networks[0]
-    forward = program.load_program(network, {"image": (3, 8, 8)})
+    forward = loaded(network)
     assert sorted(forward({"image": np.ones((2, 3, 8, 8), np.float32)}, ["spare"])) == ["sign", "spare"]
 
 
@@ -374,23 +379,30 @@ def test_a_program_that_writes_into_its_input_changes_nobody_elses(tmp_path: Pat
 
     network = read_bundle(bundle(tmp_path / "b", archive(Writer()), heads=("sign",))).networks[0]
     images = {"image": np.zeros((2, 3, 8, 8), np.float32)}
-    answer = program.load_program(network, {"image": (3, 8, 8)})(images)
+    answer = loaded(network)(images)
     assert (answer["sign"][0] == 1).all()
     assert not images["image"].any()
 
 
 def test_a_sub_program_that_differs_from_the_whole_is_not_used(
-    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    programs: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, suite = read_bundle(bundle(tmp_path / "b", programs["old"])), read_suite(exam)
-    honest = run(made, suite, ["cam.range"])
-    assert honest.ran == ("cam.range",)
+    made = read_bundle(bundle(tmp_path / "b", programs["old"]))
+    images = {"image": np.random.default_rng(0).random((5, 3, 8, 8), np.float32)}
+
+    def answered() -> stack.Outputs:
+        shapes = {"image": (3, 8, 8)}
+        known = {n.name: program.load_program(n, n.program.read_bytes(), shapes) for n in made.networks if n.program}
+        working = stack.Stack(made.networks, known, {"cam": ["range"]})
+        return dict(working.batch(images))["cam"]
+
+    honest = answered()
+    assert list(honest) == ["cam.range"]
 
     def wrong(exported: Any, graph: Any, network: Any, heads: tuple[str, ...]) -> Any:
         return lambda image: tuple(image.mean((2, 3))[:, :1] for _ in heads)
 
     monkeypatch.setattr(program, "_part", wrong)
-    local._loaded.cache_clear()  # the honest part is kept with its program
-    held: Run = run(made, suite, ["cam.range"])
-    assert held.evidence["cam.range"] == honest.evidence["cam.range"]
-    assert held.ran == tuple(f"cam.{head}" for head in HEADS)
+    held = answered()
+    assert list(held) == [f"cam.{head}" for head in HEADS]
+    assert stack.bits(held["cam.range"]) == stack.bits(honest["cam.range"])

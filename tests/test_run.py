@@ -11,8 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+import gate.run.feed as feed
 import gate.run.local as local
+import gate.run.process as process
 import gate.run.reducing as reducing
+import gate.run.session as session
 from gate.bundle import read_bundle
 from gate.errors import BundleError
 from gate.lattice import decode
@@ -236,8 +239,8 @@ def test_only_a_few_batches_are_decoded_ahead(
     monkeypatch.setattr(local, "BATCH", 1)
     monkeypatch.setattr(local, "VALUES", 1)
     decoded: list[int] = []
-    read = local.read_inputs
-    monkeypatch.setattr(local, "read_inputs", lambda *given: decoded.append(1) or read(*given))
+    read = feed.read_inputs
+    monkeypatch.setattr(feed, "read_inputs", lambda *given: decoded.append(1) or read(*given))
     ahead: list[int] = []
     done = 0
 
@@ -248,7 +251,7 @@ def test_only_a_few_batches_are_decoded_ahead(
 
     run(read_bundle(recorded(tmp_path, world, answers(world))), read_suite(suite_folder), progress=progress)
     assert done == len(world.ids)
-    assert max(ahead) <= local.AHEAD + 1
+    assert max(ahead) <= feed.AHEAD + 3
 
 
 Break = Callable[[dict[str, Array]], None]
@@ -515,35 +518,35 @@ def test_a_network_that_no_judged_head_needs_is_not_run(
     dag: tuple[Path, Path, dict[str, Array]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite, bundle, _ = dag
-    loaded: list[str] = []
-    load = local.load_program
-    local._loaded.cache_clear()  # a program that ran in this process would not be loaded again
-    monkeypatch.setattr(
-        local, "load_program", lambda network, shapes: loaded.append(network.name) or load(network, shapes)
-    )
+    scan, scanned = process.scanned, list[str]()
+    monkeypatch.setattr(process, "scanned", lambda path: scanned.append(path.name) or scan(path))
+    session.end_workers()  # a program that ran in this process would not be loaded again
     run(read_bundle(bundle), read_suite(suite), ["trunk.sum"])
-    assert loaded == ["trunk"]
+    assert scanned == ["trunk.pt2"]
     run(read_bundle(bundle), read_suite(suite), ["top.pair"])
-    assert loaded == ["trunk", "top"]  # the trunk is loaded still
+    assert scanned == ["trunk.pt2", "top.pt2"]  # the trunk is loaded still
 
 
-def test_a_manifest_that_names_other_outputs_is_refused(
+def test_heads_of_a_manifest_that_names_other_outputs_are_broken(
     dag: tuple[Path, Path, dict[str, Array]], tmp_path: Path
 ) -> None:
     suite, bundle, _ = dag
     for name in ("trunk.pt2", "top.pt2"):
         (tmp_path / name).write_bytes((bundle / name).read_bytes())
     (tmp_path / "bundle.toml").write_text(DAG_BUNDLE.replace('["features", "sum"]', '["features", "total", "sum"]'))
-    with pytest.raises(BundleError, match="the program's outputs are features, sum"):
-        ran(tmp_path, suite)
+    faults = ran(tmp_path, suite).faults()
+    assert faults["trunk.sum"].startswith("network trunk: the program's outputs are features, sum")
+    assert faults["top.pair[a]"].startswith("network top: it reads trunk, of which: the program's outputs are")
 
 
-def test_an_input_that_the_suite_does_not_offer_is_refused(
+def test_a_head_that_reads_what_the_suite_does_not_offer_is_broken_and_others_are_judged(
     dag: tuple[Path, Path, dict[str, Array]], tmp_path: Path
 ) -> None:
     suite, bundle, _ = dag
     for name in ("trunk.pt2", "top.pt2"):
         (tmp_path / name).write_bytes((bundle / name).read_bytes())
-    (tmp_path / "bundle.toml").write_text(DAG_BUNDLE.replace('picture = "picture"', 'picture = "photo"'))
-    with pytest.raises(BundleError, match="no input 'photo'"):
-        ran(tmp_path, suite)
+    (tmp_path / "bundle.toml").write_text(DAG_BUNDLE.replace('speed = "speed"', 'speed = "pace"'))
+    found = ran(tmp_path, suite)
+    assert set(found.faults()) == {"top.pair[a]", "top.pair[b]"}
+    assert "the suite has no input 'pace', which its input speed reads" in found.faults()["top.pair[a]"]
+    assert found.evidence["trunk.sum"] == ran(bundle, suite).evidence["trunk.sum"]

@@ -161,7 +161,7 @@ def test_only_heads_of_a_changed_network_run_again(odd_world: World, exam: Path,
     store = opened(tmp_path / "store")
     ran(tmp_path, store, "a")
     found = ran(tmp_path, store, "b")
-    every = list(range(0, 180, 16))
+    every = list(range(0, 180, 15))
     assert asked[1:] == [(["far.range"], every)]
     assert sorted(found.stored) == ["cam.edge", "cam.sign"]
     assert same(found, ran(tmp_path, None, "b"))
@@ -173,7 +173,8 @@ def test_only_heads_of_a_changed_network_run_again(odd_world: World, exam: Path,
 def test_evidence_of_programs_is_stored_by_what_they_ran_on(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked
 ) -> None:
-    with_images(tmp_path / "suite", make_world(calibration=10, validation=40, frames=4))
+    monkeypatch.setattr("gate.run.partition.LANES", 16)
+    with_images(tmp_path / "suite", make_world(calibration=14, validation=40, frames=4))
     program_bundle(tmp_path / "old", programs.of_the_batch)
     store = opened(tmp_path / "store")
     first = ran(tmp_path, store)
@@ -183,7 +184,7 @@ def test_evidence_of_programs_is_stored_by_what_they_ran_on(
     assert len(asked[1][1]) == 1
     assert same(again, first)
     assert again.runtime == first.runtime != ()
-    monkeypatch.setattr(local, "runtime", lambda: (("device", "another"),))
+    monkeypatch.setattr(local, "runtime", lambda networks, device: (("device", "another"),))
     assert ran(tmp_path, store).stored == ()
 
 
@@ -206,17 +207,22 @@ def test_whatever_evidence_depends_on_is_in_its_address(other: Pack) -> None:
     assert address(replace(question, made_by=two)) == address(replace(question, made_by=dict(reversed(two.items()))))
 
 
-@pytest.mark.parametrize(("frames", "least", "spans"), [(1, 16, 1), (16, 16, 1), (17, 16, 2), (256, 16, 16)])
+@pytest.mark.parametrize(("clips", "least", "spans"), [(1, 16, 1), (16, 16, 1), (17, 16, 2), (256, 16, 16)])
 @pytest.mark.parametrize("times", [1, 2, 64])
-def test_a_suite_of_any_length_has_few_spans(frames: int, least: int, spans: int, times: int) -> None:
+def test_a_suite_of_any_length_has_few_spans_of_whole_clips(
+    clips: int, least: int, spans: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gate.run.partition.LANES", 16)
+
     class Frames:
-        ids = range(frames * times)
-        cell = np.arange(frames * times) // 3
+        clip = np.repeat(np.arange(clips), times)
+        cell = np.arange(clips * times) // 3
 
     found = spans_of(Frames(), least * times)  # type: ignore[arg-type]
     assert len(found) == spans
     assert [s.start for s in found[1:]] == [s.stop for s in found[:-1]]
-    assert (found[0].start, found[-1].stop) == (0, frames * times)
+    assert (found[0].start, found[-1].stop) == (0, clips * times)
+    assert all(s.start % times == 0 for s in found)
     assert len(spans_of(Frames(), 1)) <= 16  # type: ignore[arg-type]
 
 
@@ -266,7 +272,7 @@ def test_after_sigkill_at_a_random_instant_the_verdict_has_the_same_bytes(
     child.communicate()
     lasts = time.monotonic() - begun
     whole = [p.relative_to(tmp_path / "timed") for p in packs(tmp_path / "timed")]
-    assert len(whole) == 18
+    assert len(whole) == 12
     halfway = 0
     for k in range(KILLS):
         root = tmp_path / f"store-{k}"
@@ -360,7 +366,7 @@ def test_a_bundle_that_changes_while_it_runs_leaves_nothing_behind(
     def later(done: int, total: int) -> None:
         nonlocal frames
         frames += done
-        if frames == 48:
+        if frames == 45:
             write_bundle(old, odd_world, predict(odd_world, seed=10))
 
     with pytest.raises(LockError, match="changed while it ran"):

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from gate.errors import BundleError, ConfigError
+from gate.errors import BundleError, ConfigError, shown
 from gate.lock import Lock, digest_of, make_lock, read_lock, verify, write_lock
 from gate.strict import NAME, Lines, read_toml_located, relative_path
 
 MANIFEST, LOCK = "bundle.toml", "bundle.lock"
+#: Frames that a windowed network may look back on.
+MAX_WINDOW = 256
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class _Network:
     inputs: dict[str, str] = field(default_factory=dict)
     heads: tuple[str, ...] = ()
     state: dict[str, str] = field(default_factory=dict)
+    window: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Network:
     inputs: (program input, source) pairs, where a source is a suite input or another network's head.
     heads: names of its outputs, in order; of a prediction network, all columns are heads and this is empty.
     digest: names everything that its outputs depend on: program, wiring and all upstream networks. content: digest of
-    its own files alone.
+    its own files alone. state: inputs that are fed with its own heads of the frame before, with zeros where a clip
+    begins. window: 0, or so many frames of a clip, up to the one that is asked of, that each input holds.
     """
 
     name: str
@@ -52,10 +56,14 @@ class Network:
     heads: tuple[str, ...]
     digest: str
     content: str = ""
+    state: tuple[str, ...] = ()
+    window: int = 0
 
     def upstream(self) -> tuple[str, ...]:
-        """Networks whose heads it reads."""
-        return tuple(source.partition(".")[0] for _, source in self.inputs if "." in source)
+        """Networks whose heads it reads, itself apart."""
+        return tuple(
+            source.partition(".")[0] for name, source in self.inputs if "." in source and name not in self.state
+        )
 
 
 @dataclass(frozen=True)
@@ -132,11 +140,15 @@ def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -
         found.append(f"{where}: '{name}' is not a network name (letters, digits, _ : / -, no dot)")
     if (network.program is None) == (network.predictions is None):
         found.append(f"{where}: a network has either `program` or `predictions`")
-    if network.state:
-        found.append(
-            f"{lines.where('networks', name, 'state')}: recurrent networks are not supported by this version of "
-            "gate; ship their predictions instead (`predictions = ...`)"
-        )
+    for key, start in network.state.items():
+        at, source = lines.where("networks", name, "state", key), network.inputs.get(key)
+        if source is None or source.partition(".")[0] != name:
+            found.append(f'{at}: state is an input that reads a head of its own network, inputs.{key} = "{name}.…"')
+        if start != "zeros":
+            found.append(f'{at}: state starts as "zeros", not as {shown(start, 40)!r}')
+    if network.window is not None and (not 2 <= network.window <= MAX_WINDOW or network.state or not network.inputs):
+        at = lines.where("networks", name, "window")
+        found.append(f"{at}: a window is 2 to {MAX_WINDOW} frames of the inputs of a program without state")
     if network.program is not None and not network.program.endswith(".pt2"):
         found.append(
             f"{lines.where('networks', name, 'program')}: programs are torch.export archives (.pt2) in this version"
@@ -179,7 +191,7 @@ def _ordered(
     manifest: _Manifest, files: dict[str, tuple[Path, ...]], digests: dict[str, str], root: Path, lines: Lines
 ) -> tuple[Network, ...]:
     sources = {
-        name: sorted({s.partition(".")[0] for s in network.inputs.values() if "." in s})
+        name: sorted({s.partition(".")[0] for k, s in network.inputs.items() if "." in s and k not in network.state})
         for name, network in manifest.networks.items()
     }
     try:
@@ -189,7 +201,7 @@ def _ordered(
         raise ConfigError(
             f"networks read each other in a circle: {cycle}",
             where=lines.where("networks", error.args[1][0]),
-            mend="declare recurrent state, or cut the circle",
+            mend='cut the circle; an own head, of the frame before, is read with state = { INPUT = "zeros" }',
         ) from error
     made: dict[str, Network] = {}
     for name in order:
@@ -198,6 +210,7 @@ def _ordered(
         parts += [f"{key}={source}" for key, source in sorted(network.inputs.items())]
         parts += [f"<{upstream} {made[upstream].digest}" for upstream in sources[name]]
         parts += [f">{head}" for head in network.heads]
+        parts += [f"state {key}" for key in sorted(network.state)] + [f"window {n}" for n in (network.window,) if n]
         program = files[name][0] if network.program is not None else None
         made[name] = Network(
             name,
@@ -207,5 +220,7 @@ def _ordered(
             network.heads,
             digest_of("\n".join(parts).encode()),
             digest_of("\n".join(parts[: len(files[name])]).encode()),
+            tuple(sorted(network.state)),
+            network.window or 0,
         )
     return tuple(made[name] for name in order)

@@ -2,12 +2,11 @@
 
 from gate.run.files import read_evidence, write_evidence
 from gate.run.local import Run, Watch, offered, outputs_of, run, watched
-from gate.run.program import BATCH
+from gate.run.partition import rounds_of
 from gate.run.store import Store, open_store
 from gate.run.summary import HeadSummary, contract_table
 
 __all__ = [
-    "BATCH",
     "HeadSummary",
     "Run",
     "Store",
@@ -17,6 +16,7 @@ __all__ = [
     "open_store",
     "outputs_of",
     "read_evidence",
+    "rounds_of",
     "run",
     "watched",
     "write_evidence",

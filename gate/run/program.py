@@ -1,15 +1,14 @@
 """torch.export programs: loaded from scanned bytes, checked against the manifest, run a batch at a time.
 
-The only file that imports torch. A later worker process takes this file's place without its callers noticing.
+The only file that imports torch; only worker processes (`gate.run.worker`) call it.
 """
 
 from __future__ import annotations
 
 import io
 import operator
-import os
-import platform
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,22 +18,6 @@ from gate.bundle import Graph, Network, Node, program_graph, scanned
 from gate.errors import BundleError, shown
 
 Array = NDArray[Any]
-#: Frames of one forward pass. Fixed, because the last bits of a score can depend on it.
-BATCH = 16
-
-
-def runtime() -> tuple[tuple[str, str], ...]:
-    """What scores may depend on besides program and frames: (name, value) pairs."""
-    import torch
-
-    return (
-        ("device", "cpu"),
-        ("instructions", torch.backends.cpu.get_cpu_capability()),
-        ("machine", platform.machine()),
-        ("python", platform.python_version()),
-        ("threads", str(torch.get_num_threads())),
-        ("torch", torch.__version__),
-    )
 
 
 class Forward(Protocol):
@@ -48,25 +31,56 @@ class Forward(Protocol):
     ) -> dict[str, tuple[Array, str]]: ...
 
 
-def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> Forward:
-    """The network's forward pass.
+@dataclass(frozen=True)
+class Program:
+    """shapes: program input -> shape of one frame, None where any size is taken."""
 
-    shapes: of one frame of each program input, None where it is another network's head. Raises RefusedError for
-    unsafe content and BundleError when names, shapes or number of inputs or outputs differ from the manifest.
+    forward: Forward
+    shapes: Mapping[str, tuple[int | None, ...]]
+
+
+def prepare(threads: int) -> None:
+    """Load the library and settle what would make two runs differ."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False
+    # A debugging aid that writes every tensor twice.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def gpu() -> str:
+    """Names the GPU with what drives it; empty when there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+
+
+def load_program(
+    network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], device: str = "cpu"
+) -> Program:
+    """The network's program from bytes that passed `scanned`.
+
+    shapes: of one frame of each program input, None where it is another network's head. Raises BundleError when names,
+    shapes or number of inputs or outputs differ from the manifest.
     """
-    assert network.program is not None
     where = str(network.program)
-    data = scanned(network.program)
     exported = _exported(data, where)
     import torch
     from torch.utils import _pytree
 
+    if device != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        exported = move_to_device_pass(exported, device)
     module, graph = exported.module(), program_graph(network, data)
     _check_inputs(exported, network, shapes, where)
     order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # A debugging aid that writes every tensor twice.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    given = {n.name: n.meta["val"] for n in exported.graph.nodes if n.op == "placeholder" and "val" in n.meta}
+    spec: Any = exported.call_spec.in_spec
     parts: dict[tuple[str, ...], tuple[Any, tuple[str, ...]]] = {network.heads: (module, network.heads)}
 
     def forward(inputs: Mapping[str, Array], heads: Collection[str] | None = None) -> dict[str, tuple[Array, str]]:
@@ -78,19 +92,23 @@ def load_program(network: Network, shapes: Mapping[str, tuple[int, ...] | None])
         arrays = [np.ascontiguousarray(inputs[name]) for name in order]
         if graph.whole:  # it may write into its inputs, which other networks and the truth of this one still read
             arrays = [array.copy() for array in arrays]
-        tensors = [torch.from_numpy(array) for array in arrays]
-        args, kwargs = _pytree.tree_unflatten(tensors, exported.call_spec.in_spec)
         try:
+            tensors = [torch.from_numpy(a).to(device, given[n].dtype) for n, a in zip(order, arrays, strict=True)]
+            args, kwargs = _pytree.tree_unflatten(tensors, spec)
             with torch.inference_mode():
                 result = program(*args, **kwargs)
-        except Exception as error:  # guards, shapes, operators: the program's own failure, never a verdict
+        except Exception as error:  # guards, shapes, operators, memory: the program's own failure, never a verdict
             raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
         return {
-            head: (_to_numpy(tensor, head, len(tensors[0]), where), str(tensor.dtype).removeprefix("torch."))
+            head: (_to_numpy(tensor, head, len(arrays[0]), where), str(tensor.dtype).removeprefix("torch."))
             for head, tensor in _named(result, named, where).items()
         }
 
-    return forward
+    return Program(forward, {name: tuple(_size(d) for d in given[name].shape[1:]) for name in order if name in given})
+
+
+def _size(dimension: Any) -> int | None:
+    return dimension if isinstance(dimension, int) else None
 
 
 def _part(exported: Any, graph: Graph, network: Network, heads: tuple[str, ...]) -> Any:
@@ -125,9 +143,6 @@ def _part(exported: Any, graph: Graph, network: Network, heads: tuple[str, ...])
 
 
 def _exported(data: bytes, where: str) -> Any:
-    # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine:
-    # measured four times slower. Read once, when the thread library is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     try:
@@ -157,7 +172,7 @@ def _check_inputs(exported: Any, network: Network, shapes: Mapping[str, tuple[in
         wanted = shapes.get(node.name) if node.op == "placeholder" else None
         if wanted is None or "val" not in node.meta:
             continue
-        given = tuple(d if isinstance(d, int) else None for d in node.meta["val"].shape)
+        given = tuple(_size(d) for d in node.meta["val"].shape)
         if given[:1] not in ((None,), (1,)):
             raise BundleError(
                 f"input {node.name} takes batches of exactly {given[0]}",
@@ -223,7 +238,7 @@ def describe(network: Network) -> tuple[int, list[tuple[str, str, str]]]:
     rows = [
         (
             head,
-            _shape(tuple(d if isinstance(d, int) else None for d in t.shape[1:])),
+            _shape(tuple(_size(d) for d in t.shape[1:])),
             str(t.dtype).removeprefix("torch."),
         )
         for head, t in _named(result, network.heads, str(network.program)).items()

@@ -1,7 +1,8 @@
 """The raw answers of chosen clips again, bit for bit as they were counted: evidence forgets which frame was which.
 
 The last bits of a score can depend on the frames that share a batch, so whole batches of the fixed partition run, those
-that hold a wanted frame. Memory is bounded by a few batches.
+that hold a wanted frame; of networks that remember, all rounds of the groups of clips that do. Memory is bounded by a
+few batches.
 """
 
 from __future__ import annotations
@@ -13,23 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.bundle import Bundle, Network
+from gate.bundle import Bundle
 from gate.errors import BundleError
 from gate.heads import Head
-from gate.run.local import (
-    Progress,
-    _answer,
-    _batches,
-    _forward,
-    _Given,
-    _load,
-    _needed,
-    offered,
-    outputs_of,
-)
+from gate.run.feed import Given, fed, steps
+from gate.run.local import Progress, answer_of, offered, outputs_of
+from gate.run.partition import groups_of, rounds_of
 from gate.run.predictions import Recorded
-from gate.run.program import BATCH, Forward
+from gate.run.process import FallenError, Said
 from gate.run.reducing import Answer, boxes_of, finite_only
+from gate.run.session import Session
 from gate.suite import BoxTruth, Suite, Truths
 from gate.table import Ints
 from gate.tasks import Batch, task_of
@@ -64,13 +58,9 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A bundle that is ready to answer: its programs that are needed, in running order, the heads that are wanted of
-    each, and its recordings.
-    """
+    """A bundle that is ready to answer: its programs and its recordings, and the heads that it has."""
 
-    networks: Sequence[Network]
-    programs: Mapping[str, Forward]
-    parts: Mapping[str, Collection[str]]
+    session: Session
     recorded: Mapping[str, Recorded]
     present: Sequence[Truths]
 
@@ -81,56 +71,71 @@ def replay(
     heads: Collection[str],
     clips: Collection[int],
     progress: Progress = lambda done, total: None,
+    device: str = "cpu",
 ) -> Iterator[tuple[Ints, tuple[Mapping[str, Answered], ...]]]:
     """For each batch that holds a wanted frame: their positions, and of each bundle head -> what it answered there.
+    Heads of networks that remember are answered once for all frames of a round.
 
-    heads: names of judged heads; clips: positions in `suite.frames.clips`. A head that a bundle lacks, or whose output
-    has a shape that cannot be counted, is not among its answers. Each batch is decoded once for all bundles. progress:
-    (frames just done, frames of all batches that run). Raises BundleError and SuiteError as `run` does.
+    heads: names of judged heads; clips: positions in `suite.frames.clips`. A head that a bundle lacks, whose network
+    fails, or whose output has a shape that cannot be counted, is not among its answers. Each batch is decoded once for
+    all bundles. progress: (frames just done, frames of all batches that run). Raises RefusedError and SuiteError as
+    `run` does, and BundleError when a worker process dies.
     """
     truths = [t for t in suite.truths if t.head.name in heads]
     wanted = np.isin(suite.frames.clip, sorted(clips))
-    ready = [_ready(bundle, suite, truths) for bundle in bundles]
-    networks = [network for one in ready for network in one.networks]
-    starts = range(0, len(wanted), BATCH)
-    total = sum(len(wanted[k : k + BATCH]) for k in starts if wanted[k : k + BATCH].any())
-    for given in _batches(suite, networks, truths, BATCH, wanted):
-        kept = np.flatnonzero(wanted[given.rows])
-        outputs = [_forward(one.networks, one.programs, given.inputs, one.parts) for one in ready]
-        sides = (_answers(one, suite, given, o, kept) for one, o in zip(ready, outputs, strict=True))
-        yield given.rows[kept], tuple(dict(side) for side in sides)
-        progress(len(given.rows), total)
+    try:
+        ready = [_ready(bundle, suite, truths, device) for bundle in bundles]
+        late = {o for one in ready for o in one.session.late}
+        rest = [t for t in truths if set(outputs_of(t.head)) & late]
+        for one in ready:
+            one.session.defer({o for t in rest for o in outputs_of(t.head)})
+        groups = [g for g in groups_of(suite.frames) if wanted[g[0] : g[1]].any()]
+        rounds = [part for group in groups for part in rounds_of(suite.frames, *group)]
+        turns = list(steps(rounds, rest=bool(rest), wanted=wanted))
+        total = sum(len(step.rows) for step in turns if not step.rest)
+        inputs = {name for one in ready for name in one.session.inputs}
+        for given in fed(suite, inputs, [t for t in truths if t not in rest], rest, turns):
+            step, kept = given.step, np.flatnonzero(wanted[given.step.rows])
+            said = [one.session.say(given) for one in ready]
+            sides = (_answers(one, suite, given, o, kept) for one, o in zip(ready, said, strict=True))
+            yield step.rows[kept], tuple(dict(side) for side in sides)
+            if not step.rest:
+                progress(len(step.rows), total)
+    except FallenError as fallen:
+        raise BundleError(f"network {fallen.network}: {fallen.why}", mend="run again") from fallen
 
 
-def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths]) -> _Ready:
+def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str) -> _Ready:
     names, recorded = offered(bundle, suite)
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
-    parts = _needed(bundle, {o for t in present for o in outputs_of(t.head)} - recorded.keys())
-    networks = [n for n in bundle.networks if n.name in parts]
-    return _Ready(networks, {n.name: _load(n, suite) for n in networks}, parts, recorded, present)
+    outputs = {o for t in present for o in outputs_of(t.head)} - recorded.keys()
+    return _Ready(Session(bundle, suite, outputs, device=device), recorded, present)
 
 
 def _answers(
     one: _Ready,
     suite: Suite,
-    given: _Given,
-    outputs: Mapping[str, tuple[Array, str]],
+    given: Given,
+    said: Said,
     kept: Ints,
 ) -> Iterator[tuple[str, Answered]]:
-    """Answers of each head for those frames of a batch, at positions `kept`, that have one."""
+    """Answers of each head for those frames of a step, at positions `kept`, that have one."""
+    rows = given.step.rows
     for t in one.present:
-        answer, truth = _answer(t.head, outputs, one.recorded, given.rows), given.truths[t.head.name]
+        if t.head.name not in given.truths or not set(outputs_of(t.head)) <= said.outputs.keys() | one.recorded.keys():
+            continue
+        answer, truth = answer_of(t.head, said, one.recorded, rows), given.truths[t.head.name]
         at = kept[answer.answered[kept]]
         if not isinstance(truth, BoxTruth):
             truth = truth[_run_of(at)]
         if not len(at) or not _countable(t.head, answer, truth):
             continue
         # An answer holds the answered frames only: its rows are counted among these.
-        among, rows = _run_of(np.cumsum(answer.answered)[at] - 1), given.rows[at]
+        among, chosen = _run_of(np.cumsum(answer.answered)[at] - 1), rows[at]
         values = {role: a[among] for role, a in answer.outputs.items()}
         if not all(np.isfinite(a).all() for a in values.values()):
             values = finite_only(values)
-        yield t.head.name, Answered(rows, values, truth, given.rows, suite.frames.cell[rows], suite.frames.cells)
+        yield t.head.name, Answered(chosen, values, truth, rows, suite.frames.cell[chosen], suite.frames.cells)
 
 
 def _run_of(positions: Ints) -> slice | Ints:

@@ -14,7 +14,7 @@ from gate.errors import GateError, LockError
 from gate.heads import Head
 from gate.lock import digest_of
 from gate.run.pack import Pack, Pairs, Scope
-from gate.run.program import BATCH
+from gate.run.partition import BATCH, LANES, STEPS
 from gate.run.spans import Part, Span, joined
 from gate.run.store import Store, collect, keep, recall
 from gate.suite import Suite
@@ -62,7 +62,7 @@ def versions(*, live: bool) -> Pairs:
     if live:
         import PIL
 
-        found += [("batch", str(BATCH)), ("pillow", PIL.__version__)]
+        found += [("batch", f"{BATCH} of {LANES} x {STEPS}"), ("pillow", PIL.__version__)]
     return tuple(sorted(found))
 
 
@@ -91,8 +91,9 @@ def resumed(
             parts[k] |= answers
             if writing:
                 look()
-                pack = Pack(scope, spans[k], {name: made[name] for name in lacking}, answers)
-                writing = writing if keep(writing, pack) else None
+                sound = {name: part for name, part in answers.items() if not part.passing}
+                pack = Pack(scope, spans[k], {name: made[name] for name in sound}, sound)
+                writing = writing if not sound or keep(writing, pack) else None
     # Head by head, and what is joined is let go: memory holds the evidence once.
     whole = {name: joined([part.pop(name) for part in parts], spans, suite.frames.cells) for name in made}
     if writing and len(kept) < len(made):

@@ -13,14 +13,13 @@ import numpy as np
 
 from gate.errors import EvidenceError
 from gate.heads import series_of
-from gate.run.program import BATCH
+from gate.run.partition import BATCH, groups_of
 from gate.run.summary import HeadSummary
 from gate.suite import Frames
 from gate.table import EvidenceTable, adjoined, empty
 from gate.tasks import task_of
 
-#: A suite has fewer than this many spans, unless they would be shorter than the least: a second run opens few files,
-#: and a killed one loses at most a sixteenth of its work.
+#: A suite has fewer than this many spans: a second run opens few files, and a killed one loses little of its work.
 MOST = 17
 #: Frames of the shortest span of programs, and of recorded predictions, which are read at thousands of frames a second.
 LIVE, RECORDED = 4 * BATCH, 256 * BATCH
@@ -42,26 +41,41 @@ class Span:
 
 @dataclass(frozen=True)
 class Part:
-    """What one head answered on one span. table: over the cells of the span only."""
+    """What one head answered on one span. table: over the cells of the span only. passing: it failed in a way that may
+    not come again, and nothing of it is kept.
+    """
 
     table: EvidenceTable
     summary: HeadSummary
+    passing: bool = False
 
 
 def spans_of(frames: Frames, least: int) -> tuple[Span, ...]:
-    """The suite in spans of `least` frames, or of twice, four times, ... as many where these would be too many."""
-    size, total = least, len(frames.ids)
-    while size * (MOST - 1) < total:
+    """The suite in spans of whole groups of clips (`gate.run.partition`), of `least` frames; of twice or four times as
+    many where these would be too many.
+    """
+    groups, size = groups_of(frames), least
+    while len(found := _cut(groups, size)) >= MOST:
         size *= 2
-    found = []
-    for start in range(0, total, size):
-        cell = frames.cell[start : start + size]
-        first, last = int(cell.min()), int(cell.max())
-        found.append(Span(start, start + len(cell), first, last + 1 - first))
-    return tuple(found)
+    spans = []
+    for start, stop in found:
+        first, last = int(frames.cell[start:stop].min()), int(frames.cell[start:stop].max())
+        spans.append(Span(start, stop, first, last + 1 - first))
+    return tuple(spans)
 
 
-def settled(table: EvidenceTable, summary: HeadSummary) -> Part:
+def _cut(groups: Sequence[tuple[int, int]], least: int) -> list[tuple[int, int]]:
+    """Neighbouring groups together until they have so many frames."""
+    found: list[tuple[int, int]] = []
+    for start, stop in groups:
+        if found and found[-1][1] - found[-1][0] < least:
+            found[-1] = found[-1][0], stop
+        else:
+            found.append((start, stop))
+    return found
+
+
+def settled(table: EvidenceTable, summary: HeadSummary, passing: bool = False) -> Part:
     """What a head answered, when all of it was seen. Of an answer that was refused nothing is kept but that it was, and
     how many frames were answered: how much could be counted before hangs on the batch, which may be any.
     """
@@ -69,7 +83,7 @@ def settled(table: EvidenceTable, summary: HeadSummary) -> Part:
         return Part(table, summary)
     s, head = summary, summary.head
     told = HeadSummary(head, s.frames, s.answered, s.first_missing, s.shape, s.expected_shape, s.dtype, s.refused)
-    return Part(empty(series_of(head), table.cells, task_of(head).yields(head).sums), told)
+    return Part(empty(series_of(head), table.cells, task_of(head).yields(head).sums), told, passing)
 
 
 def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
@@ -85,7 +99,7 @@ def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
     except EvidenceError as error:
         summary.refused = summary.refused or error.what
         table = empty(parts[0].table.series, cells, parts[0].table.names)
-    return settled(table, summary)
+    return settled(table, summary, any(part.passing for part in parts))
 
 
 def _add(whole: HeadSummary, part: HeadSummary) -> None:

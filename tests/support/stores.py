@@ -19,14 +19,14 @@ from gate.run import Run, Store, contract_table, open_store, run
 from gate.suite import read_suite
 from tests.support.tiny import SUITE, World, predict, write_bundle, write_suite
 
-#: Runs of bundles as a process of its own, in spans of sixteen frames; says `ready` before it begins.
+#: Runs of bundles as a process of its own, in spans of three clips; says `ready` before it begins.
 CHILD = """\
 import sys
 from pathlib import Path
 from gate.bundle import read_bundle
-from gate.run import local, open_store, run
+from gate.run import local, open_store, partition, run
 from gate.suite import read_suite
-local.RECORDED = 16
+local.RECORDED, partition.LANES = 15, 3
 folder, store = map(Path, sys.argv[1:3])
 suite, bundles = read_suite(folder / "suite"), [read_bundle(folder / name) for name in sys.argv[3:]]
 print("ready", flush=True)
@@ -46,8 +46,9 @@ def start(folder: Path, store: Path, *bundles: str) -> subprocess.Popen[str]:
 
 
 def short_spans(patch: pytest.MonkeyPatch) -> None:
-    """Recorded predictions in spans of sixteen frames."""
-    patch.setattr("gate.run.local.RECORDED", 16)
+    """Recorded predictions in spans of three clips."""
+    patch.setattr("gate.run.local.RECORDED", 15)
+    patch.setattr("gate.run.partition.LANES", 3)
 
 
 def told() -> tuple[list[str], Any]:

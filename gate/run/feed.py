@@ -1,0 +1,88 @@
+"""What is fed to networks and to the reduction: the rounds of a suite, step by step, decoded ahead of their turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from gate.run.partition import Round
+from gate.suite import BoxTruth, Suite, Truths
+from gate.suite.inputs import read_inputs
+from gate.table import Ints
+
+T = TypeVar("T")
+U = TypeVar("U")
+Array = NDArray[Any]
+#: Batches decoded ahead of the one that runs.
+AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """rows: frames, by position in the suite. begins: the round whose first batch this is. rest: not a batch, but all
+    frames of the round, of which the heads of networks that remember are told now.
+    """
+
+    rows: Ints
+    begins: Round | None = None
+    rest: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the frames of one step hold. truths: by head."""
+
+    step: Step
+    inputs: Mapping[str, Array]
+    truths: Mapping[str, Array | BoxTruth]
+
+
+def steps(rounds: Iterable[Round], *, rest: bool, wanted: NDArray[Any] | None = None) -> Iterator[Step]:
+    """Steps of some rounds. rest: some networks remember, and no batch can be left out; else batches without any of the
+    wanted frames, (F,) bool, are.
+    """
+    for part in rounds:
+        begins: Round | None = part
+        for rows in part.batches:
+            if rest or wanted is None or wanted[rows].any():
+                yield Step(rows, begins)
+                begins = None
+        if rest:
+            yield Step(part.rows, rest=True)
+
+
+def fed(
+    suite: Suite, names: Iterable[str], early: Sequence[Truths], late: Sequence[Truths], turns: Iterable[Step]
+) -> Iterator[Given]:
+    """Steps with the inputs of that name and the truths of the heads that are answered there; decoded in a thread of
+    their own, `AHEAD` at most in waiting.
+    """
+    wanted = set(names)
+    inputs = {name: given for name, given in suite.inputs.items() if name in wanted}
+
+    def decode(step: Step) -> Given:
+        read = {} if step.rest else read_inputs(inputs, suite.input_files, suite.root, suite.frames, step.rows)
+        return Given(step, read, {t.head.name: t.read(step.rows) for t in (late if step.rest else early)})
+
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        yield from ahead(pool, decode, turns, AHEAD)
+
+
+def ahead(pool: Executor, work: Callable[[T], U], items: Iterable[T], depth: int) -> Iterator[U]:
+    """The work done on each item, in order, begun before it is asked for: so many items ahead."""
+    waiting: deque[Future[U]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,92 @@
+"""A process that has loaded the libraries and nothing else, and forks a worker whenever one is asked for.
+
+Loading torch takes seconds; a fork takes milliseconds. So each bundle has a worker of its own, and one that died is
+replaced at once. Started by `gate.run.process` with an emptied environment; ends, with all that it forked, when the
+other side is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+
+from gate.run.worker import serve
+
+#: Of unshare(2): a user namespace, in which a network namespace without any network is allowed.
+_NEWUSER, _NEWNET = 0x10000000, 0x40000000
+
+
+def main() -> None:
+    """Serve requests, a JSON line each: {"start": {...}} with the worker's end of a connection, {"ended": pid}."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    folder = tempfile.mkdtemp(prefix="gate-worker-")
+    os.chdir(folder)
+    workers: set[int] = set()
+    try:
+        _say(control, _loaded())
+        while True:
+            line, files, _, _ = socket.recv_fds(control, 4096, 1)
+            if not line:
+                return
+            request = json.loads(line)
+            if "start" in request:
+                pid = os.fork()
+                if not pid:
+                    control.close()
+                    _work(socket.socket(fileno=files[0]), **request["start"])
+                os.close(files[0])
+                workers.add(pid)
+                _say(control, {"pid": pid})
+            else:
+                workers.discard(request["ended"])
+                _say(control, {"status": os.waitpid(request["ended"], 0)[1]})
+    finally:
+        for pid in workers:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say(control: socket.socket, answer: dict[str, object]) -> None:
+    control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _loaded() -> dict[str, object]:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        return {"failed": str(error)}
+    return {"ready": True}
+
+
+def _work(connection: socket.socket, *, memory: int, threads: int, device: str) -> None:
+    """Become a worker. memory: bytes of address space; not limited with a GPU, whose driver reserves far more."""
+    try:
+        os.setsid()
+        for what, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
+            resource.setrlimit(what, (most, most))
+        if device == "cpu":
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            _without_network()
+        serve(connection, threads=threads, device=device)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _without_network() -> None:
+    """Leave the network, where the system lets a process do that."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).unshare(_NEWUSER | _NEWNET)
+
+
+if __name__ == "__main__":
+    main()

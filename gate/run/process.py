@@ -1,0 +1,269 @@
+"""Worker processes, from outside: started, asked, watched, ended. What they say is looked at before it is believed."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.bundle import Network, scanned
+from gate.errors import BundleError, GateError, LockError, shown
+from gate.lock import digest_of
+from gate.run.machine import cores
+from gate.run.wire import EndedError, receive, send
+
+Array = NDArray[Any]
+_TYPE = re.compile(r"[a-z0-9_]{1,20}")
+#: All that a worker is told of its surroundings: no token, no key, no folder of the user's.
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES", "TMPDIR")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """memory: bytes of one worker. load_s, network_s: seconds for loading a program, and for one network on one batch.
+    start_s: seconds for starting the process that has loaded the libraries.
+    """
+
+    memory: int
+    load_s: float = 300
+    network_s: float = 300
+    start_s: float = 300
+
+
+#: Three quarters of the machine's memory: a program that wants more is stopped before the system looks for a victim.
+LIMITS = Limits(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 * 3)
+
+
+class FallenError(Exception):
+    """A worker died or fell silent. network: what it was busy with; hung: it was silent, and was ended."""
+
+    def __init__(self, network: str, why: str, hung: bool) -> None:
+        super().__init__(network, why, hung)
+        self.network, self.why, self.hung = network, why, hung
+
+
+@dataclass
+class Worker:
+    """A process with the loaded programs of one bundle. loaded: network -> why it could not be loaded, or nothing."""
+
+    connection: socket.socket
+    pid: int
+    loaded: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Nursery:
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    lock: threading.Lock
+
+
+_nursery: list[_Nursery] = []
+
+
+def start(device: str = "cpu") -> Worker:
+    """A new worker. Raises GateError when there can be none."""
+    ours, theirs = socket.socketpair()
+    about = {"memory": LIMITS.memory, "threads": cores(), "device": device}
+    with theirs:
+        answer = _asked({"start": about}, theirs)
+    return Worker(ours, int(answer["pid"]))
+
+
+def end(worker: Worker) -> str:
+    """End a worker; how it ended, in words, when it was not ended before."""
+    pid, worker.pid = worker.pid, 0
+    worker.connection.close()
+    if not pid:
+        return "before"
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+    with contextlib.suppress(GateError):
+        status = _asked({"ended": pid})["status"]
+        if os.WIFSIGNALED(status):
+            return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"exit status {os.waitstatus_to_exitcode(status)}"
+    return "unknown"
+
+
+def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> str:
+    """Why the network's program cannot be loaded; empty when it is. Asked once for each network.
+
+    Raises RefusedError and BundleError as `scanned` does, LockError when the file is not the one that was digested, and
+    FallenError.
+    """
+    if network.name not in worker.loaded:
+        assert network.program is not None
+        data = scanned(network.program)
+        if digest_of(digest_of(data).encode()) != network.content:
+            raise LockError("the program was changed while it was read", where=str(network.program), mend="run again")
+        about = {
+            "do": "load",
+            "name": network.name,
+            "file": str(network.program),
+            "inputs": [list(pair) for pair in network.inputs],
+            "heads": list(network.heads),
+            "state": list(network.state),
+            "window": network.window,
+            "shapes": {name: None if shape is None else list(shape) for name, shape in shapes.items()},
+        }
+        why = ""
+        for head, _ in _play(worker, about, {"program": np.frombuffer(data, np.uint8)}, network.name, LIMITS.load_s):
+            why = shown(head.get("failed", ""), 400)
+        worker.loaded[network.name] = why
+    return worker.loaded[network.name]
+
+
+def plan(
+    worker: Worker, networks: Sequence[Network], parts: Mapping[str, Collection[str]], give: Collection[str]
+) -> None:
+    """Say what will be asked: networks in running order, the heads of each, and the outputs that are wanted here."""
+    given = {n.name: sorted(o for o in give if o.partition(".")[0] == n.name) for n in networks}
+    about = {"do": "plan", "networks": [n.name for n in networks], "given": given}
+    tell(worker, about | {"parts": {n.name: sorted(parts[n.name]) for n in networks}})
+
+
+def tell(worker: Worker, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Say something that is answered by a few words; the answer."""
+    return [head for head, _ in _play(worker, about, {}, "", LIMITS.network_s)][-1]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What networks answered on some frames. outputs: `network.head` -> (values, type). failed: network -> why.
+    ran: all outputs that were computed.
+    """
+
+    outputs: Mapping[str, tuple[Array, str]]
+    failed: Mapping[str, str]
+    ran: Collection[str]
+
+
+def ask(
+    worker: Worker, about: Mapping[str, Any], inputs: Mapping[str, Array], frames: int, known: Collection[str]
+) -> Said:
+    """What all networks answer to a batch, or on the rest of a round; known: outputs that the manifest names.
+
+    Raises FallenError.
+    """
+    outputs: dict[str, tuple[Array, str]] = {}
+    failed: dict[str, str] = {}
+    ran: list[str] = []
+    for head, arrays in _play(worker, about, inputs, "", LIMITS.network_s):
+        name = head.get("network")
+        if not isinstance(name, str):
+            continue
+        if "failed" in head:
+            failed[name] = shown(head["failed"], 400)
+            continue
+        types, told = head.get("types"), head.get("ran")
+        if not isinstance(types, dict) or not isinstance(told, list) or not {*arrays, *map(str, told)} <= set(known):
+            raise FallenError(name, "its process answered with something that was not asked", True)
+        for output, values in arrays.items():
+            kind = str(types.get(output))
+            if values.dtype != np.float32 or values.shape[:1] != (frames,) or not _TYPE.fullmatch(kind):
+                raise FallenError(name, "its process answered with something that was not asked", True)
+            outputs[output] = values, kind
+        ran += map(str, told)
+    return Said(outputs, failed, ran)
+
+
+def _play(
+    worker: Worker, about: Mapping[str, Any], arrays: Mapping[str, Array], busy: str, seconds: float
+) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
+    """Messages in answer to a request, notes apart, up to the one that ends it."""
+    try:
+        send(worker.connection, about, arrays)
+        while True:
+            head, given = receive(worker.connection, seconds)
+            busy = str(head.get("at") or busy)
+            if "at" in head:
+                continue
+            yield head, given
+            if "done" in head or (about["do"] == "load" and "failed" in head):
+                return
+    except EndedError as error:
+        raise FallenError(busy, f"its process ended while it ran ({end(worker)})", False) from error
+    except TimeoutError:
+        end(worker)
+        raise FallenError(busy, f"it gave no answer within {seconds:,.0f} s", True) from None
+
+
+def _asked(request: Mapping[str, Any], passed: socket.socket | None = None) -> dict[str, Any]:
+    """An answer of the nursery, which is started when there is none."""
+    nursery = _nursery[0] if _nursery and _nursery[0].process.poll() is None else _start_nursery()
+    with nursery.lock:
+        try:
+            text = json.dumps(request).encode() + b"\n"
+            socket.send_fds(nursery.control, [text], [passed.fileno()] if passed else [])
+            return _line(nursery.control)
+        except (OSError, ValueError) as error:
+            _stop_nursery()
+            raise GateError("worker processes cannot be started", mend="run again") from error
+
+
+def _start_nursery() -> _Nursery:
+    _stop_nursery()
+    ours, theirs = socket.socketpair()
+    # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine: measured
+    # four times slower. The worker's own threads are set where it is forked; before, there may be none.
+    settings = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    with theirs:
+        process = subprocess.Popen(
+            # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.
+            [sys.executable, "-P", "-m", "gate.run.nursery", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={k: v for k, v in os.environ.items() if k in _ENVIRONMENT} | settings,
+            start_new_session=True,
+        )
+    ours.settimeout(LIMITS.start_s)
+    try:
+        answer = _line(ours)
+    except (OSError, ValueError) as error:
+        process.kill()
+        raise GateError(
+            "worker processes cannot be started", mend="run `python -m gate.run.nursery` to see why"
+        ) from error
+    if "ready" not in answer:
+        process.kill()
+        raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
+    nursery = _Nursery(process, ours, threading.Lock())
+    _nursery[:] = [nursery]
+    return nursery
+
+
+def _line(source: socket.socket) -> dict[str, Any]:
+    text = b""
+    while not text.endswith(b"\n"):
+        part = source.recv(4096)
+        if not part:
+            raise OSError("closed")
+        text += part
+    return json.loads(text)
+
+
+@atexit.register
+def _stop_nursery() -> None:
+    for nursery in _nursery:
+        nursery.control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            nursery.process.wait(5)
+        nursery.process.kill()
+        nursery.process.wait()
+    _nursery.clear()

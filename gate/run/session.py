@@ -1,0 +1,172 @@
+"""A bundle at work: its networks that are wanted, loaded in a worker, asked step by step.
+
+Workers stay while this process lives, a few at most: the spot check and the frames of a report ask the programs that
+just ran.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.bundle import Bundle, Network
+from gate.errors import UsageError, shown
+from gate.run.feed import Given
+from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
+from gate.run.stack import Outputs, late_of
+from gate.suite import Suite
+
+Array = NDArray[Any]
+_MEND = "mend `inputs` in bundle.toml"
+#: Workers that are kept: incumbent, candidate, and an anchor or two.
+KEPT = 4
+_kept: dict[tuple[object, ...], Worker] = {}
+
+
+class Session:
+    """The networks that some outputs, `network.head`, come from.
+
+    broken: networks that are known to fail, with the reason. whole: run whole programs, though single heads are wanted.
+    Raises RefusedError, LockError and FallenError.
+
+    networks: all that are needed. inputs: of the suite, that they read. late: wanted outputs of networks that remember.
+    failed: network -> why it gives no answer.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        suite: Suite,
+        outputs: Collection[str],
+        *,
+        device: str = "cpu",
+        broken: Mapping[str, str] | None = None,
+        whole: bool = False,
+    ) -> None:
+        needed = needed_for(bundle, outputs)
+        self.failed: dict[str, str] = {}
+        self.networks = networks = [n for n in bundle.networks if n.name in needed]
+        self.inputs = {source for n in networks for _, source in n.inputs if "." not in source}
+        late = late_of(networks)
+        self.late = frozenset(o for o in outputs if o.partition(".")[0] in late)
+        self._remembers = bool(late)
+        self._held: dict[str, list[tuple[Array, str]]] = {}
+        self._known = {f"{n.name}.{head}" for n in networks for head in n.heads}
+        self._key = (bundle.digest, device, *((name, given.shape) for name, given in suite.inputs.items()))
+        self._worker = _worker(self._key, device) if networks else None
+        ready: list[Network] = []
+        for network in networks:
+            why = (broken or {}).get(network.name) or _dangling(network, suite)
+            for upstream in network.upstream():
+                if not why and upstream in self.failed:
+                    why = f"it reads {upstream}, of which: {self.failed[upstream]}"
+            if not why:
+                with self._asking() as worker:
+                    why = load(worker, network, _shapes(network, suite))
+            if why:
+                self.failed[network.name] = why
+            else:
+                ready.append(network)
+        if ready:
+            with self._asking() as worker:
+                plan(worker, ready, {n.name: n.heads if whole else needed[n.name] for n in ready}, outputs)
+        self._idle = not ready
+
+    def defer(self, outputs: Collection[str]) -> None:
+        """From here on, tell these with the rest of a round, though their networks remember nothing."""
+        self._held = {output: [] for output in outputs if output not in self.late}
+
+    def say(self, given: Given) -> Said:
+        """What is answered to the next step. Raises FallenError."""
+        step = given.step
+        if self._idle or (step.rest and not self._remembers):
+            return Said(self._deferred({}, step.rest), {}, ())
+        inputs = {name: given.inputs[name] for name in self.inputs & given.inputs.keys()}
+        with self._asking() as worker:
+            if step.begins is not None and self._remembers:
+                tell(worker, {"do": "round", "lengths": step.begins.lengths, "fresh": step.begins.fresh})
+            said = ask(worker, {"do": "rest" if step.rest else "batch"}, inputs, len(step.rows), self._known)
+        self.failed.update(said.failed)
+        return Said(self._deferred(dict(said.outputs), step.rest), said.failed, said.ran)
+
+    def _deferred(self, outputs: Outputs, rest: bool) -> Outputs:
+        """The outputs without those that are told later, or with those that were held back."""
+        for name, held in self._held.items():
+            if not rest and name in outputs:
+                held.append(outputs.pop(name))
+            elif rest and held:
+                outputs[name] = np.concatenate([values for values, _ in held]), held[0][1]
+                held.clear()
+        return outputs
+
+    @contextmanager
+    def _asking(self) -> Iterator[Worker]:
+        assert self._worker is not None
+        try:
+            yield self._worker
+        except FallenError:
+            end(self._worker)
+            _kept.pop(self._key, None)
+            raise
+
+
+def needed_for(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
+    """Network -> its heads that some outputs, `network.head`, come from, with all that these networks read."""
+    wanted: dict[str, set[str]] = {}
+    for output in outputs:
+        network, _, head = output.partition(".")
+        wanted.setdefault(network, set()).add(head)
+    for network in reversed(bundle.networks):
+        if network.name in wanted:
+            for source in (source for _, source in network.inputs if "." in source):
+                upstream, _, head = source.partition(".")
+                wanted.setdefault(upstream, set()).add(head)
+    return wanted
+
+
+def device_name(device: str) -> str:
+    """What evidence is told to depend on: `cpu`, or the GPU with its driver. Raises UsageError when there is none."""
+    if device == "cpu":
+        return device
+    worker = start(device)
+    try:
+        name = str(tell(worker, {"do": "gpu"}).get("gpu", ""))
+    finally:
+        end(worker)
+    if not name:
+        raise UsageError(f"--device {device}: torch sees no GPU on this machine", mend="use --device cpu")
+    return name
+
+
+def _dangling(network: Network, suite: Suite) -> str:
+    for name, source in network.inputs:
+        if "." not in source and source not in suite.inputs:
+            offers = f"it offers {', '.join(suite.inputs) or 'none'}; {_MEND}"
+            return f"the suite has no input '{shown(source)}', which its input {shown(name)} reads; {offers}"
+    return ""
+
+
+def _shapes(network: Network, suite: Suite) -> dict[str, tuple[int, ...] | None]:
+    """Program input -> shape of what it is given for one frame; None where that is another network's head."""
+    past = (network.window,) if network.window else ()
+    return {name: None if "." in source else (*past, *suite.inputs[source].shape) for name, source in network.inputs}
+
+
+def _worker(key: tuple[object, ...], device: str) -> Worker:
+    worker = _kept.pop(key, None) or start(device)
+    _kept[key] = worker  # the one that was used last stands last
+    while len(_kept) > KEPT:
+        end(_kept.pop(next(iter(_kept))))
+    return worker
+
+
+@atexit.register
+def end_workers() -> None:
+    """End all workers that are kept."""
+    while _kept:
+        end(_kept.popitem()[1])

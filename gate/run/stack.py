@@ -1,0 +1,177 @@
+"""The networks of a bundle at work: each once per batch, and those that remember one instant of all clips at a time.
+
+What a network remembers, a state that it is fed back or a window of frames, is kept clip by clip beside it, and
+forgotten where a group of clips begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.bundle import Network
+from gate.errors import BundleError
+from gate.lock import digest_of
+from gate.run.partition import steps_of
+from gate.run.program import Program
+from gate.table import Ints
+
+Array = NDArray[Any]
+#: Output `network.head` -> values (B, ...) float32 and the type that the program gave.
+Outputs = dict[str, tuple[Array, str]]
+
+
+def late_of(networks: Sequence[Network]) -> frozenset[str]:
+    """Networks that remember, and those that read them; `networks` are in running order."""
+    late: set[str] = set()
+    for network in networks:
+        if network.state or network.window or late & set(network.upstream()):
+            late.add(network.name)
+    return frozenset(late)
+
+
+def bits(output: tuple[Array, str]) -> str:
+    """Digest of an output's type, shape and bits, in which 0 and -0 differ."""
+    values, dtype = output
+    return digest_of(f"{dtype} {values.shape} ".encode() + np.ascontiguousarray(values).tobytes())
+
+
+class Stack:
+    """The loaded networks that are wanted of a bundle, in running order.
+
+    parts: network -> heads that are wanted of it; others are not computed where the program can be cut. That is held to
+    the whole program, bit for bit, on the first batch, and where it differs the whole program runs. note: told the
+    name of a network before it runs. failed: network -> why it, or what it reads, cannot run.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        programs: Mapping[str, Program],
+        parts: Mapping[str, Collection[str]],
+        note: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self.networks, self.programs, self.note = networks, programs, note
+        self.parts: dict[str, Collection[str] | None] = dict(parts)
+        self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
+        self.failed: dict[str, str] = {}
+        self.late = late_of(networks)
+        remembered = [n for n in networks if n.name in self.late]
+        sources = {source for n in remembered for name, source in n.inputs if name not in n.state}
+        self.early = {s for s in sources if "." not in s or s.partition(".")[0] not in self.late}
+        self.memory: dict[tuple[str, str], Array] = {}
+        self.kept: dict[str, list[Array]] = {}
+        self.lengths: Sequence[int] = ()
+
+    def begin(self, lengths: Sequence[int], fresh: bool) -> None:
+        """A round begins; lengths: frames of each clip; fresh: clips begin here."""
+        if fresh:
+            self.memory.clear()
+        self.lengths, self.kept = lengths, {source: [] for source in self.early}
+
+    def batch(self, inputs: Mapping[str, Array]) -> Iterator[tuple[str, Outputs]]:
+        """What each network that remembers nothing answers on the next frames of the round; nothing of a failed one."""
+        now: dict[str, Array] = dict(inputs)
+        for network in self.networks:
+            if network.name not in self.late:
+                given = self._run(network, lambda n, now=now: {name: now[source] for name, source in n.inputs})
+                now |= {name: values for name, (values, _) in given.items()}
+                yield network.name, given
+        for source, kept in self.kept.items():
+            if source in now:
+                kept.append(now[source])
+
+    def rest(self) -> Iterator[tuple[str, Outputs]]:
+        """What the other networks answer on all frames of the round, when its last batch is done."""
+        whole = {source: np.concatenate(kept) for source, kept in self.kept.items() if kept}
+        found: dict[str, list[tuple[Ints, Outputs]]] = {name: [] for name in self.late}
+        for lanes, at in steps_of(self.lengths):
+            now = {source: values[at] for source, values in whole.items()}
+            for network in self.networks:
+                if network.name in self.late:
+                    given = self._run(network, lambda n, now=now, lanes=lanes: self._remembered(n, now, lanes))
+                    self._keep(network, given, lanes)
+                    now |= {name: values for name, (values, _) in given.items()}
+                    found[network.name].append((at, given))
+        for network in self.networks:
+            if network.name in self.late:
+                yield network.name, {} if network.name in self.failed else _in_order(found[network.name])
+
+    def _run(self, network: Network, inputs: Callable[[Network], dict[str, Array]]) -> Outputs:
+        for upstream in network.upstream():
+            if upstream in self.failed and network.name not in self.failed:
+                self.failed[network.name] = f"it reads {upstream}, of which: {self.failed[upstream]}"
+        if network.name in self.failed:
+            return {}
+        self.note(network.name)
+        try:
+            given = inputs(network)
+            self._check(network, given)
+            forward, heads = self.programs[network.name].forward, self.parts[network.name]
+            outputs = forward(given, heads)
+            if network.name in self.unproven:
+                self.unproven.discard(network.name)
+                whole = forward(given)
+                if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
+                    outputs, self.parts[network.name] = whole, None
+        except BundleError as error:
+            self.failed[network.name] = error.brief
+            return {}
+        return {f"{network.name}.{head}": output for head, output in outputs.items()}
+
+    def _check(self, network: Network, given: Mapping[str, Array]) -> None:
+        sources, shapes = dict(network.inputs), self.programs[network.name].shapes
+        for name, array in given.items():
+            wanted, shape = shapes.get(name), array.shape[1:]
+            if wanted is None:
+                continue
+            if len(shape) != len(wanted) or any(w not in (None, n) for w, n in zip(wanted, shape, strict=True)):
+                told = "(" + ", ".join("any" if w is None else str(w) for w in wanted) + ")"
+                raise BundleError(f"input {name} takes frames of shape {told}; {sources[name]} gives {shape}")
+
+    def _remembered(self, network: Network, now: Mapping[str, Array], lanes: Ints) -> dict[str, Array]:
+        """Inputs of one instant: states as they were left, windows that end here, anything else as it is now."""
+        given: dict[str, Array] = {}
+        for name, source in network.inputs:
+            key = (network.name, name)
+            if name in network.state:
+                if key not in self.memory:
+                    self.memory[key] = np.zeros((len(self.lengths), *self._start(network, name)), np.float32)
+                given[name] = self.memory[key][lanes]
+            elif network.window:
+                if key not in self.memory:  # where a clip begins, its first frame stands for those before it
+                    self.memory[key] = np.repeat(now[source][:, None], network.window - 1, axis=1)
+                given[name] = np.concatenate([self.memory[key][lanes], now[source][:, None]], axis=1)
+                self.memory[key][lanes] = given[name][:, 1:]
+            else:
+                given[name] = now[source]
+        return given
+
+    def _start(self, network: Network, name: str) -> tuple[int, ...]:
+        shape = self.programs[network.name].shapes.get(name)
+        if shape is None or None in shape:
+            raise BundleError(f"the state {name} has no fixed shape; export it with one")
+        return tuple(n for n in shape if n is not None)
+
+    def _keep(self, network: Network, outputs: Outputs, lanes: Ints) -> None:
+        """Remember the states that a network left."""
+        for name, source in network.inputs:
+            if name in network.state and source in outputs:
+                left, before = outputs[source][0], self.memory[network.name, name]
+                if left.shape[1:] != before.shape[1:]:
+                    what = f"its state {name} changes its shape from {before.shape[1:]} to {left.shape[1:]}"
+                    self.failed[network.name] = what
+                else:
+                    before[lanes] = left
+
+
+def _in_order(parts: Sequence[tuple[Ints, Outputs]]) -> Outputs:
+    """Answers of single instants as answers of the round."""
+    order = np.argsort(np.concatenate([at for at, _ in parts]))
+    return {
+        name: (np.concatenate([given[name][0] for _, given in parts])[order], dtype)
+        for name, (_, dtype) in parts[0][1].items()
+    }

@@ -1,0 +1,86 @@
+"""Messages between the engine and the processes that run programs: JSON and plain arrays over a socket.
+
+Nothing is unpickled. What comes from a process that ran a program is read as hostile: sizes are limited, numbers are
+copied before they are looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gate.errors import BundleError
+from gate.strict import read_json
+
+Array = NDArray[Any]
+#: Bytes of the JSON, and of all arrays of one message.
+MAX_HEAD, MAX_ARRAYS = 1 << 20, 4 << 30
+_TYPES = ("float32", "uint8")
+
+
+class EndedError(Exception):
+    """The other side is gone, or does not speak this language."""
+
+
+def send(to: socket.socket, head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
+    """Send a message. arrays: float32 or uint8. Raises EndedError."""
+    flat = {name: np.ascontiguousarray(a) for name, a in (arrays or {}).items()}
+    told = [[name, str(a.dtype), list(a.shape)] for name, a in flat.items()]
+    text = json.dumps({**head, "arrays": told}).encode()
+    try:
+        to.settimeout(None)
+        to.sendall(struct.pack(">I", len(text)) + text)
+        for array in flat.values():
+            if array.size:
+                to.sendall(memoryview(array.data).cast("B"))
+    except OSError as error:
+        raise EndedError("the connection is closed") from error
+
+
+def receive(source: socket.socket, seconds: float | None = None) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The next message and its arrays. Raises EndedError, and TimeoutError when it is not whole in so many seconds."""
+    until = None if seconds is None else time.monotonic() + seconds
+    (size,) = struct.unpack(">I", _read(source, bytearray(4), until))
+    if size > MAX_HEAD:
+        raise EndedError("a message is too long")
+    try:
+        head = read_json(bytes(_read(source, bytearray(size), until)), where="worker", error=BundleError)
+        told = [(str(name), np.dtype(kind), tuple(shape)) for name, kind, shape in head.pop("arrays") if kind in _TYPES]
+        sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in told]
+        if any(type(n) is not int or n < 0 for _, _, shape in told for n in shape) or sum(sizes) > MAX_ARRAYS:
+            raise EndedError("a message has arrays of a wrong size")
+    except (BundleError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EndedError("a message cannot be read") from error
+    arrays: dict[str, Array] = {}
+    for name, kind, shape in told:
+        arrays[name] = np.empty(shape, kind)
+        if arrays[name].size:
+            _read(source, memoryview(arrays[name].data).cast("B"), until)
+    return head, arrays
+
+
+def _read(source: socket.socket, into: Any, until: float | None) -> Any:
+    view, done = memoryview(into), 0
+    try:
+        while done < len(view):
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
+            source.settimeout(left)
+            got = source.recv_into(view[done:])
+            if not got:
+                raise EndedError("the connection is closed")
+            done += got
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise EndedError("the connection is closed") from error
+    return into

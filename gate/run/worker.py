@@ -1,0 +1,83 @@
+"""What runs in a worker process: programs are loaded from bytes that were scanned, and answer what they are asked.
+
+The process can write no file, holds no secret, and ends with its connection. Requests are served one at a time; before
+a network runs its name is sent, so that the other side knows which one a silent or a dead process was busy with.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gate.bundle import Network
+from gate.errors import BundleError
+from gate.run.program import Program, gpu, load_program, prepare
+from gate.run.stack import Outputs, Stack
+from gate.run.wire import EndedError, receive, send
+
+
+def serve(connection: socket.socket, *, threads: int, device: str) -> None:
+    """Answer requests until the other side is gone."""
+    prepare(threads)
+    networks: dict[str, Network] = {}
+    programs: dict[str, Program] = {}
+    stack, given = Stack((), {}, {}), dict[str, list[str]]()
+    try:
+        while True:
+            head, arrays = receive(connection)
+            match head["do"]:
+                case "load":
+                    network = _network(head)
+                    try:
+                        shapes = {name: None if s is None else tuple(s) for name, s in head["shapes"].items()}
+                        programs[network.name] = load_program(network, arrays["program"].tobytes(), shapes, device)
+                        networks[network.name] = network
+                        send(connection, {"done": True})
+                    except BundleError as error:
+                        send(connection, {"failed": error.brief})
+                case "plan":
+                    wanted, given = head["parts"], head["given"]
+                    chosen = [networks[name] for name in head["networks"]]
+                    stack = Stack(chosen, programs, wanted, lambda name: send(connection, {"at": name}))
+                    send(connection, {"done": True})
+                case "round":
+                    stack.begin(head["lengths"], head["fresh"])
+                    send(connection, {"done": True})
+                case "batch":
+                    _answer(connection, stack, stack.batch(arrays), given)
+                case "rest":
+                    _answer(connection, stack, stack.rest(), given)
+                case "gpu":
+                    send(connection, {"done": True, "gpu": gpu()})
+                case _:
+                    return
+    except EndedError:
+        return
+
+
+def _answer(
+    connection: socket.socket, stack: Stack, found: Iterable[tuple[str, Outputs]], given: Mapping[str, list[str]]
+) -> None:
+    for name, outputs in found:
+        if name in stack.failed:
+            send(connection, {"network": name, "failed": stack.failed[name]})
+            continue
+        chosen = {o: outputs[o] for o in given.get(name, ()) if o in outputs}
+        about: dict[str, Any] = {"network": name, "ran": list(outputs), "types": {o: t for o, (_, t) in chosen.items()}}
+        send(connection, about, {o: values for o, (values, _) in chosen.items()})
+    send(connection, {"done": True})
+
+
+def _network(head: Mapping[str, Any]) -> Network:
+    return Network(
+        head["name"],
+        Path(head["file"]),
+        (),
+        tuple((name, source) for name, source in head["inputs"]),
+        tuple(head["heads"]),
+        "",
+        state=tuple(head["state"]),
+        window=head["window"],
+    )
