@@ -1,6 +1,6 @@
 """Roadworld from the root of the repository:
 
-    python -m examples.roadworld look OUT.png [--seed N] [--clips N] [--frame N]     eight cameras of some clips
+python -m examples.roadworld look OUT.png [--seed N] [--clips N] [--frame N]     eight cameras of some clips
 """
 
 from __future__ import annotations

@@ -467,7 +467,7 @@ def _atlas() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         heights.append(len(rows))
         widths.append(width)
         cells.append([LETTERS.index(letter) for row in rows for letter in row.ljust(width)])
-    return np.array(sum(cells, []), np.uint8), *(np.array(a, np.int32) for a in (starts, heights, widths))
+    return np.concatenate(cells).astype(np.uint8), *(np.array(a, np.int32) for a in (starts, heights, widths))
 
 
 #: All pictures end to end as materials, and where each starts, how many rows and columns it has.

@@ -104,5 +104,5 @@ def scramble(values: Any) -> NDArray[np.uint32]:
 def spread(counts: Any) -> tuple[NDArray[np.int64], Ints]:
     """(owner, position): item k is repeated counts[k] times, with positions 0 .. counts[k] - 1."""
     owner = np.repeat(np.arange(len(counts)), counts)
-    first = np.cumsum(counts) - counts
-    return owner, (np.arange(len(owner)) - first[owner]).astype(np.int32)
+    first = (np.cumsum(counts) - counts).astype(np.int32)
+    return owner, np.arange(len(owner), dtype=np.int32) - np.repeat(first, counts)

@@ -1,16 +1,18 @@
-"""The picture that a camera makes of a view: colours, day, dusk and night, rain, a low sun, dirt on the glass, noise."""
+"""The picture that a camera makes of a view: colours, day, dusk, night, rain, a low sun, dirt on the glass, noise."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .art import BIT, BODY, COLOUR, GLOWS, LIT, SHADOW, WINDOW
-from .cameras import FAR, FINE, UNIT, Camera
+from .cameras import FINE, UNIT, Camera
 from .integers import COS, TURN, Ints, angle_of, into, scramble, signed
 from .render import SKY, View
+from .roads import ASPHALT
 from .solids import Solids
 from .world import FRAMES, Clip
 
@@ -33,6 +35,9 @@ DULL = 208  # of 256 in rain
 HAZE = {"clear": 16_000, "glare": 12_000, "rain": 5_000}  # cm at which half of a colour is haze
 POOL = 900  # cm that a street lamp lights on the ground
 MAP, MAP_CELL = 256, 100  # of the map of street lamps, around the start of the ego car
+GRAIN = 16  # how much the ground varies, a power of two
+HOME, LAMP = (250, 206, 120), (252, 244, 214)  # a lit window, the light of lamps
+LANE = 20  # bits of a colour in a packed one
 DIRT = np.array((58, 48, 38), np.int32)
 GLARE = 300  # of whiteness at the sun
 FACES = (0, TURN // 4, TURN // 2, 3 * TURN // 4)
@@ -40,27 +45,44 @@ FACES = (0, TURN // 4, TURN // 2, 3 * TURN // 4)
 
 def picture(clip: Clip, world: Solids, view: View) -> NDArray[np.uint8]:
     """(FRAMES, height, width, 3) of the kept picture, FINE times smaller than the view."""
-    light = _falling(clip, view)
+    camera = view.camera
+    empty = view.solid < 0
+    sky = empty & (view.ground == SKY)
     colour, glow = _things(clip, world, view)
-    flat = _flat(clip, view)
-    here = view.solid >= 0
-    shadow = here & (view.material == SHADOW)
-    flat = np.where(shadow[..., None], flat * 150 >> 8, flat)
-    thing = here & ~shadow
-    lit = np.where(thing[..., None], colour, flat) * light >> 8
-    shown = np.where((glow & thing)[..., None], np.maximum(colour, lit), lit)
-    sky = (view.ground == SKY) & ~here
-    back = _sky(clip, view)
-    haze = np.minimum(view.depth * 128 // HAZE[clip.weather], 220)[..., None]
-    haze = np.where((glow & thing)[..., None], haze >> 1, haze)
-    shown = np.where(sky[..., None], back, shown + ((back[:, view.camera.horizon - 1 : view.camera.horizon] - shown) * haze >> 8))
-    fine = shown.reshape(FRAMES, view.camera.height // FINE, FINE, view.camera.width // FINE, FINE, 3)
-    small = fine.sum(axis=(2, 4), dtype=np.int32) // (FINE * FINE)
-    small = _glare(clip, view, small)
+    dull = np.where(empty | (view.material == SHADOW), _flat(clip, view), colour)
+    nothing = np.int64(0)
+    # Colours that light falls on, colours that shine, and the sky are added up apart; light and haze come after.
+    dull, shining = _mean4(np.where(glow | sky, nothing, dull)), _mean4(np.where(glow & ~sky, colour, nothing))
+    back = _mean4(np.where(sky, _sky(clip, view), nothing))
+    solid = FINE * FINE - _sum4(sky.astype(np.int32))
+    depth = _sum4(np.where(sky, 0, view.depth)) // np.maximum(solid, 1)
+    body = (dull * _falling(clip, view, depth) >> 8) + shining
+    haze = np.minimum(depth * 128 // HAZE[clip.weather], 220)[..., None]
+    body += (np.array(SKIES[_name(clip)][1], np.int32) * solid[..., None] - body) * haze >> 8
+    small = _glare(clip, view, (body + back) // (FINE * FINE))
     if clip.weather == "rain":
-        small = _rain(clip, view.camera, small)
-    small = _dirty(clip, view.camera, small)
-    return np.clip(small + _noise(clip, view.camera, small.shape), 0, 255).astype(np.uint8)
+        small = _rain(clip, camera, small)
+    small = _dirty(clip, camera, small)
+    return np.clip(small + _noise(clip, camera, small.shape), 0, 255).astype(np.uint8)
+
+
+def _packed(colour: Any) -> NDArray[np.int64]:
+    """Red, green and blue in one number, with room to add: (..., 3) -> (...)."""
+    part = np.asarray(colour, np.int64)
+    return part[..., 0] | part[..., 1] << LANE | part[..., 2] << 2 * LANE
+
+
+def _sum4(fine: NDArray[Any]) -> NDArray[Any]:
+    """Sums over the FINE x FINE pixels that become one."""
+    rows = fine[:, 0::FINE] + fine[:, 1::FINE]
+    return rows[..., 0::FINE] + rows[..., 1::FINE]
+
+
+def _mean4(packed: NDArray[np.int64]) -> Ints:
+    """The same of packed colours, unpacked: (..., 3)."""
+    total = _sum4(packed)
+    mask = (1 << LANE) - 1
+    return np.stack([total & mask, total >> LANE & mask, total >> 2 * LANE], axis=-1).astype(np.int32)
 
 
 def _name(clip: Clip) -> str:
@@ -69,18 +91,18 @@ def _name(clip: Clip) -> str:
     return "rain" if clip.light == "day" else f"{clip.light} rain"
 
 
-def _sky(clip: Clip, view: View) -> Ints:
-    """(FRAMES, height, width, 3): a gradient with a skyline of far houses and trees."""
+def _sky(clip: Clip, view: View) -> NDArray[np.int64]:
+    """(FRAMES, height, width) packed: a gradient with a skyline of far houses and trees."""
     camera = view.camera
     high, low = (np.array(c, np.int32) for c in SKIES[_name(clip)])
     rows = np.clip((camera.horizon - np.arange(camera.height)) * 256 // camera.horizon, 0, 256).astype(np.int32)
-    sky = low + ((high - low) * rows[:, None] >> 8)
+    sky = _packed(low + ((high - low) * rows[:, None] >> 8))
     bearing = (view.heading[:, None] + _bearings(camera)) % TURN
     tops = scramble((bearing >> 4) + clip.index * 977) % np.uint32(7)
     height = (tops.astype(np.int32) + 2) * camera.focal // 56
     over = camera.horizon - np.arange(camera.height)
     town = (over[None, :, None] <= height[:, None]) & (over[None, :, None] >= 0)
-    return np.where(town[..., None], low * 180 >> 8, sky[None, :, None])
+    return np.where(town, _packed(low * 180 >> 8), sky[None, :, None])
 
 
 @lru_cache
@@ -89,56 +111,60 @@ def _bearings(camera: Camera) -> Ints:
     return np.array([angle_of(UNIT, -int(right)) for right in camera.columns], np.int32)
 
 
-def _flat(clip: Clip, view: View) -> Ints:
-    """Colour of the ground, with a grain that stays where it is while the car moves."""
-    code = np.where(view.ground == SKY, 0, view.ground)
-    grain = (scramble((view.x >> 3) * 7919 + (view.y >> 3)) & np.uint32(15)).astype(np.int32) - 8
-    grain = np.where(view.depth < 1500, grain, 0)
-    dark = np.where(clip.weather == "rain", 40, 0) * (code == 3)
-    return GROUND[code] + (grain - dark)[..., None]
+def _flat(clip: Clip, view: View) -> NDArray[np.int64]:
+    """Packed colour of the ground, with a grain that stays where it is while the car moves; darker in a shadow."""
+    wet = np.where(np.arange(len(GROUND))[:, None] == ASPHALT, 40, 0) if clip.weather == "rain" else 0
+    plain = np.maximum(GROUND - wet, GRAIN)
+    code = np.where(view.ground == SKY, np.uint8(0), view.ground)
+    dark = (view.solid >= 0) & (view.material == SHADOW)
+    colour = _packed(np.stack([plain - GRAIN // 2, plain * 150 >> 8]))[dark.astype(np.uint8), code]
+    grain = scramble((view.x >> 3) * 7919 + (view.y >> 3)) & np.uint32(GRAIN - 1)
+    near = np.where(view.depth < 1500, grain, np.uint32(GRAIN // 2)).astype(np.int64)
+    return colour + near * int(_packed(np.ones(3, np.int64)))
 
 
-def _things(clip: Clip, world: Solids, view: View) -> tuple[Ints, NDArray[np.bool_]]:
-    """(colour, glow) where there is a solid."""
+def _things(clip: Clip, world: Solids, view: View) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(packed colour, whether it shines) where there is a solid."""
     k, m = view.solid, view.material
-    frame = np.arange(FRAMES)[:, None, None]
-    state = world.state[frame, k]
-    on = (state & BIT[m]) > 0
     dark = clip.light != "day"
-    # faces towards the sun are brighter; the one above is in between
-    bright = np.array(
-        [232 + (COS[(world.heading + face - clip.sun) % TURN] * 24 >> 14) for face in FACES] + [world.heading * 0 + 250]
-    )
-    bright = np.where(world.board, 244, bright)
-    shade = bright[view.face, frame, k]
-    body = world.colour[k] * BODY[m][..., None] >> 8
-    colour = np.where((BODY[m] > 0)[..., None], body, COLOUR[m]) * shade[..., None] >> 8
-    colour = np.where(on[..., None], LIT[m], colour)
-    home = (m == WINDOW) & dark & (scramble(view.cell * 31 + world.thing[k] * 1013 + clip.index) % np.uint32(3) == 0)
-    colour = np.where(home[..., None], np.array((250, 206, 120), np.int32), colour)
-    return colour, on | home | (GLOWS[m] & dark)
+    # Faces towards the sun are brighter; the one above is in between. A shade belongs to a thing for all of the clip.
+    angles = [COS[(world.heading[0] + face - clip.sun) % TURN] for face in FACES]
+    bright = np.array([232 + (cosine * 24 >> 14) for cosine in angles] + [np.full(len(world.board), 250, np.int32)])
+    bright = np.where(world.board, 244, bright)  # (5, n)
+    plain = np.where((BODY > 0)[:, None], world.colour[:, None] * BODY[:, None] >> 8, COLOUR)  # (n, materials, 3)
+    table = _packed(np.minimum(plain * bright[:, :, None, None] >> 8, 255))
+    table = np.concatenate([table.reshape(-1), _packed(LIT), _packed(np.array([HOME]))])
+    on = (world.state[np.arange(FRAMES)[:, None, None], k] & BIT[m]) > 0
+    index = (view.face.astype(np.int32) * len(world.board) + k) * len(BODY) + m
+    lit = bright.size * len(BODY)
+    index = np.where(on, lit + m.astype(np.int32), index)
+    shines = on | GLOWS[m] if dark else on
+    if dark:
+        window = np.flatnonzero(m == WINDOW)
+        cell, house = view.cell.reshape(-1)[window], world.thing[k.reshape(-1)[window]]
+        home = window[scramble(cell * 31 + house * 1013 + clip.index) % np.uint32(3) == 0]
+        index.reshape(-1)[home] = len(table) - 1
+        shines.reshape(-1)[home] = True
+    return table[index], shines & (k >= 0)
 
 
-def _falling(clip: Clip, view: View) -> Ints:
-    """(FRAMES, height, width, 3) light on red, green and blue, in 1/256."""
+def _falling(clip: Clip, view: View, depth: Ints) -> Ints:
+    """(..., 3) light that falls on red, green and blue of each kept pixel, in 1/256; depth: (FRAMES, rows, columns)."""
     base = np.array(FALLING[clip.light], np.int32)
     if clip.weather == "rain":
         base = base * DULL >> 8
     if clip.light == "day":
-        return np.broadcast_to(base, (*view.depth.shape, 3))
+        return base
     camera = view.camera
-    lamps = _lamps(clip)
-    x = (view.x - int(clip.ego[0, 0])) // MAP_CELL + MAP // 2
-    y = (view.y - int(clip.ego[0, 1])) // MAP_CELL + MAP // 2
-    pool = lamps[np.clip(y, 0, MAP - 1), np.clip(x, 0, MAP - 1)]
-    pool = np.where((view.ground == SKY) | (view.solid >= 0), 50, pool)
-    beam = np.zeros(view.depth.shape, np.int32)
+    x = (view.x[:, 1::FINE, 1::FINE] - int(clip.ego[0, 0])) // MAP_CELL + MAP // 2
+    y = (view.y[:, 1::FINE, 1::FINE] - int(clip.ego[0, 1])) // MAP_CELL + MAP // 2
+    pool = _lamps(clip)[np.clip(y, 0, MAP - 1), np.clip(x, 0, MAP - 1)]
+    flat = (view.ground[:, 1::FINE, 1::FINE] != SKY) & (view.solid[:, 1::FINE, 1::FINE] < 0)
+    own = np.where(flat, pool, 50)
     if abs(signed(camera.yaw)) < TURN // 8:  # the own head lamps
-        across = np.abs(camera.columns)[None, None] * 60 // UNIT
-        reach = np.clip(3400 - view.depth, 0, 3400) // 16
-        beam = np.maximum(reach - across * 3, 0)
-    own = np.where(clip.light == "night", beam + pool, (beam + pool) >> 2)
-    return base + own[..., None] * np.array((252, 244, 214), np.int32) // 256
+        across = np.abs(camera.columns[1::FINE]) * 60 // UNIT
+        own = own + np.maximum(np.clip(3400 - depth, 0, 3400) // 16 - across * 3, 0)
+    return base + (own if clip.light == "night" else own >> 2)[..., None] * np.array(LAMP, np.int32) // 256
 
 
 def _lamps(clip: Clip) -> Ints:

@@ -7,20 +7,20 @@ a run of rows. All frames of a clip are rendered together, a camera at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import roads
-from .art import ATLAS, HEIGHT, START, TILED, WIDTH
+from .art import ATLAS, HEIGHT, LETTERS, NUMBER, SHADOW, START, TILED, WIDTH
 from .cameras import CAMERAS, FAR, UNIT, Camera
-from .integers import COS, SIN, TURN, Ints, angle_of, into, rotate, spread
-from .solids import NOTHING, STRIDE, Solids, solids
-from .world import FRAMES, MOVING, Clip
+from .integers import COS, SIN, TURN, Ints, into, rotate, spread
+from .solids import STRIDE, Solids, solids
+from .world import FRAMES, Clip
 
 NEAR = 25  # cm before the camera; nearer things are not seen
 TILE = 300  # cm of a house that one picture of its wall covers
+BODY_LETTER = LETTERS.index("B")
 SKY = 255  # code of the ground where there is none
 
 
@@ -144,7 +144,7 @@ def _boards(world: Solids, camera: Camera, frame, solid, column, ahead, right, h
     faces, state = world.faces[solid], world.state[frame, solid]
     # Whoever comes towards the camera shows his front; who crosses shows a side, and a walker the one leg or the other.
     towards, crossing = COS[turned] < 0, np.abs(SIN[turned]) > np.abs(COS[turned])
-    walks, rides = faces[:, 0] == _number("walk_a"), faces[:, 0] == _number("bike_end")
+    walks, rides = faces[:, 0] == NUMBER["walk_a"], faces[:, 0] == NUMBER["bike_end"]
     second = np.where(walks, (state & STRIDE) == 0, np.where(rides, crossing, ~towards))
     picture = np.where(second, faces[:, 2], faces[:, 0]).astype(np.int32)
     width = np.where(rides & crossing, world.length[solid], world.width[solid])
@@ -152,15 +152,8 @@ def _boards(world: Solids, camera: Camera, frame, solid, column, ahead, right, h
     mirrored = rides & crossing & (SIN[turned] > 0)  # the picture of a side has its front at the right
     inside = (across >= 0) & (across < width) & (ahead > NEAR)
     across = np.where(mirrored, width - 1 - across, across)
-    face = np.zeros(len(frame), np.int32)
+    face = np.where(second, 2, 0).astype(np.int32)
     return tuple(a[inside] for a in (frame, solid, column, ahead, ahead, face, across, width, picture))
-
-
-@lru_cache
-def _number(name: str) -> int:
-    from .art import NUMBER
-
-    return NUMBER[name]
 
 
 def _paint(world: Solids, camera: Camera, at: _Columns, solid, material, face, depth, cell) -> None:  # type: ignore[no-untyped-def]
@@ -174,33 +167,39 @@ def _paint(world: Solids, camera: Camera, at: _Columns, solid, material, face, d
     side = row(high, at.near)
     top = np.where(up > high, row(high, np.maximum(at.far, 1)), side)
     first, last = np.clip(np.minimum(top, side), 0, camera.height), np.clip(row(low, at.near), 0, camera.height)
-    item, offset = spread(np.maximum(last - first, 0))
-    rows = (first[item] + offset).astype(np.int32)
-    below = 2 * rows + 1 - 2 * camera.horizon
-    above = rows < side[item]  # the face above, seen over the edge
-    drop = (up - high)[item] * f2
-    near = np.where(above, drop // np.maximum(below, 1), at.near[item])
-    z = np.where(above, high[item], up - at.near[item] * below // f2)
-    picture = at.picture[item]
-    tiled = TILED[picture]
-    wide, tall = np.where(tiled, TILE, at.size[item]), np.where(tiled, TILE, (high - low)[item])
-    u, v = at.across[item] * WIDTH[picture] // np.maximum(wide, 1), (high[item] - z) * HEIGHT[picture] // np.maximum(tall, 1)
-    u = np.where(tiled, u % WIDTH[picture], np.clip(u, 0, WIDTH[picture] - 1))
-    v = np.where(tiled, v % HEIGHT[picture], np.clip(v, 0, HEIGHT[picture] - 1))
-    shown = ATLAS[START[picture] + v * WIDTH[picture] + u]
-    roof = above & ~tiled & (shown > 0)
-    shown = np.where(roof & (shown != ATLAS[START[_number("shadow")]]), 1, shown)
-    solid_of = at.solid[item]
-    place = (at.frame[item] * camera.height + rows) * camera.width + at.column[item]
-    keep = (shown > 0) & (near > NEAR) & (near < FAR)
-    place, near, candidate = place[keep], near[keep], np.flatnonzero(keep)
+    count = np.maximum(last - first, 0)
+    item, offset = spread(count)
+    rows = np.repeat(first.astype(np.int32), count) + offset
+    below = 2 * rows + (1 - 2 * camera.horizon)
+    above = rows < np.repeat(side, count)  # the face above, seen over the edge
+    near = np.repeat(at.near, count)
+    down = np.repeat(high - up, count) + near * below // f2  # cm below the upper edge
+    over = np.flatnonzero(above)
+    near[over] = (up - high)[item[over]] * f2 // np.maximum(below[over], 1)
+    down[over] = 0
+    # A picture is stretched over a face, or laid like tiles on a wall; its column is the same all the way down.
+    picture = at.picture
+    tiled, wide, tall = TILED[picture], WIDTH[picture], HEIGHT[picture]
+    u = at.across * wide // np.maximum(np.where(tiled, TILE, at.size), 1)
+    start = START[picture] + np.where(tiled, u % wide, np.clip(u, 0, wide - 1))
+    down = np.minimum(np.maximum(down, 0), np.repeat(np.maximum(high - low - 1, 0), count))
+    tall_of = np.repeat(tall, count)
+    v = down * tall_of // np.repeat(np.maximum(np.where(tiled, TILE, high - low), 1), count) % tall_of
+    shown = ATLAS[np.repeat(start, count) + v * np.repeat(wide, count)]
+    lids = over[(shown[over] > 0) & (shown[over] != SHADOW) & ~tiled[item[over]]]
+    shown[lids] = BODY_LETTER
+    keep = np.flatnonzero((shown > 0) & (near > NEAR) & (near < FAR))
+    place = (
+        np.repeat((at.frame * camera.height * camera.width + at.column).astype(np.int32), count) + rows * camera.width
+    )[keep]
     # The nearest wins; of equals the first. One whole number says both.
     nearest = np.full(solid.size, 1 << 60, np.int64)
-    np.minimum.at(nearest, place, (near.astype(np.int64) << 32) | candidate)
+    np.minimum.at(nearest, place, (near[keep].astype(np.int64) << 32) | keep)
     where = np.flatnonzero(nearest < 1 << 60)
     best = nearest[where] & 0xFFFFFFFF
-    solid.reshape(-1)[where] = solid_of[best]
+    column = item[best]
+    solid.reshape(-1)[where] = at.solid[column]
     material.reshape(-1)[where] = shown[best]
-    face.reshape(-1)[where] = np.where(above, 4, at.face[item])[best]
-    depth.reshape(-1)[where] = nearest[where] >> 32
-    cell.reshape(-1)[where] = (at.across[item] // TILE + 64 * (z // TILE))[best]
+    face.reshape(-1)[where] = np.where(above[best], 4, at.face[column])
+    depth.reshape(-1)[where] = near[best]
+    cell.reshape(-1)[where] = at.across[column] // TILE + 64 * (down[best] // TILE)

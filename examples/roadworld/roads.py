@@ -7,7 +7,6 @@ test ask the same function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -58,7 +57,7 @@ class Road:
         return self.lanes[1] * LANE + self.parking[1] * PARKING
 
     def lane(self, number: int) -> int:
-        """`across` of a lane's middle: 0, 1, ... with the direction from the middle outwards, -1, -2, ... against it."""
+        """`across` of a lane's middle: 0, 1, ... with the direction, from the middle outwards, -1, -2, ... against it."""
         return -(number * LANE + LANE // 2) if number >= 0 else -number * LANE - LANE // 2
 
     def middle(self, along: Any) -> Any:

@@ -11,21 +11,24 @@ import numpy as np
 
 from . import scenery, traffic
 from .cameras import NAMES
-from .integers import COS, SIN, TURN, Dice, signed
-from .roads import AISLE, LANE, STALL_DEPTH, STALL_WIDTH, Ground, Lot, Road, meeting
-from .world import BRAKE, DOOR, FRAMES, LEFT, LIGHTS, MOVING, PLACES, RIGHT, WEATHERS, Cast, Clip, Pose, Thing
+from .integers import BITS, COS, SIN, TURN, Dice, signed
+from .roads import AISLE, STALL_DEPTH, STALL_WIDTH, Ground, Lot, Road, meeting
+from .world import BRAKE, DOOR, FRAMES, LEFT, LIGHTS, MOVING, PLACES, RIGHT, STEP, WEATHERS, Cast, Clip, Pose, Thing
 
 NO_SIGNAL = ("none",) * FRAMES
+AHEAD = 2400  # of a path that is known beyond the last frame, cm
 
 
 @dataclass(frozen=True)
 class Scene:
     ground: Ground
     cast: Cast
-    ego: list[Pose]
+    path: list[Pose]
+    ways: list[int]
     signal: tuple[str, ...] = NO_SIGNAL
     junction: int = -1
     lane: int = 0
+    route: int = 0
 
 
 def make_clip(
@@ -37,17 +40,20 @@ def make_clip(
     light_of = dice.pick(("day",) * 9 + ("dusk",) * 5 + ("night",) * 6)
     weather_of = dice.pick(("clear",) * 11 + ("rain",) * 6 + ("glare",) * 3)
     place, light, weather = place or place_of, light or light_of, weather or weather_of
-    assert place in PLACES and light in LIGHTS and weather in WEATHERS
+    assert place in PLACES
+    assert light in LIGHTS
+    assert weather in WEATHERS
     if weather == "glare" and light == "night":
         weather = "rain"
     scene = {"street": _street, "intersection": _intersection, "parking": _parking}[place](Dice(seed, index, 1))
     poses, states = scene.cast.arrays()
-    ego = np.array(scene.ego, np.int32)
+    path, ways = np.array(scene.path, np.int32), np.array(scene.ways, np.int32) - scene.ways[0]
+    ego = path[ways // STEP]
     # glare is a low sun ahead; else it stands anywhere and dazzles nobody
     sun = int(ego[0, 2]) + dice.between(-250, 250) if weather == "glare" else dice.between(0, TURN - 1)
     return Clip(
         seed, index, place, light, weather, scene.ground, ego, tuple(scene.cast.things), poses, states, sun % TURN,
-        _blocked(dice), scene.signal, scene.junction, scene.lane,
+        _blocked(dice), scene.signal, scene.junction, scene.lane, scene.route, path, ways,
     )  # fmt: skip
 
 
@@ -73,7 +79,7 @@ def _road(dice: Dice, angle: int, **more: int) -> Road:
 
 def _street(dice: Dice) -> Scene:
     """A street that may bend; the ego car keeps its lane behind, before and beside others."""
-    road = _road(dice, dice.between(0, TURN - 1), bend=dice.between(-26, 26) if dice.chance(70) else 0)
+    road = _road(dice, dice.between(0, TURN - 1), bend=dice.between(-60, 60) if dice.chance(70) else 0)
     where, cast = Ground((road,)), Cast()
     lane, speed = dice.between(0, road.lanes[0] - 1), dice.between(60, 240)
     zebra = dice.between(1500, 4500)
@@ -85,20 +91,23 @@ def _street(dice: Dice) -> Scene:
         stop = None
         traffic.crossers(cast, dice, road, (dice.between(1200, 4000),), int(dice.chance(35)))
     ways = traffic.travel(0, speed, stop)
-    wobble, drift = dice.between(-25, 25), dice.between(-4, 4)
-    ego = _steered(road, ways, road.lane(lane) + wobble, drift)
+    path = _lane_path(road, ways, road.lane(lane) + dice.between(-25, 25), dice.between(-4, 4))
     _lanes(cast, dice, road, lane, speed, stop)
     _edges(cast, dice, where, road, stop)
-    return Scene(where, cast, ego, lane=lane)
+    return Scene(where, cast, path, ways, lane=lane)
 
 
-def _steered(road: Road, ways: list[int], across: int, drift: int) -> list[Pose]:
-    """Poses along a lane while the car drifts `drift` cm a frame to the left; its heading follows."""
+def _steps(ways: list[int]) -> list[int]:
+    """Ways along a path, STEP apart, as far as the car comes and AHEAD further."""
+    return list(range(ways[0], ways[-1] + AHEAD, STEP))
+
+
+def _lane_path(road: Road, ways: list[int], across: int, drift: int) -> list[Pose]:
+    """A path along a lane that drifts `drift` cm a metre to the left, with the heading that this takes."""
+    turn = drift * TURN * 10 // 6300  # of small angles: 4096 ticks are 6.3 radians
     poses = []
-    for k, way in enumerate(ways):
-        pose = traffic.along(road, [way], across + drift * k, 1)[0]
-        step = ways[min(k + 1, FRAMES - 1)] - ways[min(k, FRAMES - 2)]
-        turn = drift * (TURN * 10 // 63) // max(step, 40)  # small angles: 4096 / 2 pi is 652
+    for step in _steps(ways):
+        pose = traffic.along(road, [step], across + drift * (step - ways[0]) // 100, 1)[0]
         poses.append(pose._replace(heading=(pose.heading + turn) % TURN))
     return poses
 
@@ -159,15 +168,16 @@ def _intersection(dice: Dice) -> Scene:
     waits = "red" in states[:6] or states[:1] == ("amber",) or (not lit and turn != 0 and dice.chance(40))
     speed = dice.between(90, 220)
     stop = line - 330 if waits else None
-    ego = _through(own, other, lane, turn, traffic.travel(0, speed, stop))
+    ways = traffic.travel(0, speed, stop)
+    path = _through(own, other, lane, turn, _steps(ways))
     _lanes(cast, dice, own, lane, speed, line - 60 if waits else None)
     _others(cast, dice, own, other, waits=waits or turn > 0)
     zebras = (own_edge - 190, far_edge + 190)
     traffic.crossers(cast, dice, own, zebras, dice.pick((0, 1, 2, 3)))
     traffic.crossers(cast, dice, other, (-own.left - 270, own.right + 270), dice.pick((0, 1, 2)))
     if lit:
-        ways = (own_edge - 60, -far_edge - 60, -own.right - 150, -own.right - 150)
-        scenery.lights(cast, own, other, states, ways)
+        places = (own_edge - 60, -far_edge - 60, -own.right - 150, -own.right - 150)
+        scenery.lights(cast, own, other, states, places)
     else:
         kind = dice.pick(("stop", "stop", "yield"))
         scenery.sign(cast, own, line, kind)
@@ -177,7 +187,7 @@ def _intersection(dice: Dice) -> Scene:
     scenery.kerbside(cast, dice, where, other, -3600, 3600)
     traffic.walkers(cast, dice, other, -2500, 2500, dice.pick((0, 2, 4)))
     traffic.cyclists(cast, dice, other, -2000, 2000, dice.pick((0, 0, 1)))
-    return Scene(where, cast, ego, states, 1, lane)
+    return Scene(where, cast, path, ways, states, 1, lane, turn)
 
 
 def _others(cast: Cast, dice: Dice, own: Road, other: Road, *, waits: bool) -> None:
@@ -191,31 +201,25 @@ def _others(cast: Cast, dice: Dice, own: Road, other: Road, *, waits: bool) -> N
                            stop=None if waits else before)  # fmt: skip
 
 
-def _through(own: Road, other: Road, lane: int, turn: int, ways: list[int]) -> list[Pose]:
+def _through(own: Road, other: Road, lane: int, turn: int, steps: list[int]) -> list[Pose]:
     """The ego car's path: straight on, or an arc into the lane of the other road; turn: 1 left, -1 right, 0 none."""
     if not turn:
-        return traffic.along(own, ways, own.lane(lane), 1)
+        return traffic.along(own, steps, own.lane(lane), 1)
     # with the other road's direction one ends right of its middle, against it left
-    swing = signed((other.angle - own.angle) % TURN)
-    with_it = (swing > 0) == (turn > 0)
+    with_it = (signed((other.angle - own.angle) % TURN) > 0) == (turn > 0)
     target = other.lane(0) if with_it else other.lane(-1)
     bend = signed((other.angle + (0 if with_it else TURN // 2) - own.angle) % TURN)
     corner, _ = meeting(own, own.lane(lane), other, target)
     radius = 650 if turn < 0 else 1000
     half = abs(bend) // 2
     begin = corner - radius * int(SIN[half]) // int(COS[half])  # radius times the tangent of half the turn
-    poses = [Pose(*own.point(ways[0], own.lane(lane)), own.angle)]
-    turned = 0
-    for way, after in zip(ways, ways[1:], strict=False):
-        step = after - way
-        if after > begin and abs(turned) < abs(bend):
-            part = step * TURN * 10 // (63 * radius)
-            turned = max(min(abs(turned) + part, abs(bend)), 0) * (1 if bend > 0 else -1)
+    x, y = (part << BITS for part in own.point(steps[0], own.lane(lane)))
+    poses = []
+    for step in steps:
+        turned = min(max(step - begin, 0) * TURN * 10 // (63 * radius), abs(bend)) * (1 if bend > 0 else -1)
         heading = (own.angle + turned) % TURN
-        last = poses[-1]
-        poses.append(
-            Pose(last.x + (step * int(COS[heading]) >> 14), last.y + (step * int(SIN[heading]) >> 14), heading)
-        )
+        poses.append(Pose(x >> BITS, y >> BITS, heading))
+        x, y = x + STEP * int(COS[heading]), y + STEP * int(SIN[heading])
     return poses
 
 
@@ -230,7 +234,7 @@ def _parking(dice: Dice) -> Scene:
     begin = dice.between(-lot.half_length + 900, 200)
     stop = dice.between(begin + 300, begin + 1500) if dice.chance(40) else None
     ways = traffic.travel(begin, speed, stop)
-    ego = _steered(line, ways, dice.between(-170, -40), dice.between(-5, 5))
+    path = _lane_path(line, ways, dice.between(-170, -40), dice.between(-5, 5))
     full = dice.pick((30, 60, 85))
     leaving = dice.between(2, 9)
     for row in rows:
@@ -257,7 +261,9 @@ def _parking(dice: Dice) -> Scene:
             pose = traffic.along(line, [begin + dice.between(500, 1200) + 150 * k], dice.pick((-285, 285)), 1)[0]
             cast.add(Thing("cone", 36, 40, 72, (240, 96, 24)), pose)
     traffic.cyclists(cast, dice, Road(0, 0, angle, (1, 1)), begin - 1000, begin + 2500, dice.pick((0, 0, 1)))
-    scenery.sign(cast, Road(0, 0, angle, (1, 1)), begin + dice.between(900, 2500), dice.pick(("parking", "limit", "stop")))
+    scenery.sign(
+        cast, Road(0, 0, angle, (1, 1)), begin + dice.between(900, 2500), dice.pick(("parking", "limit", "stop"))
+    )
     border = Road(0, 0, angle, (1, 1), (True, True))
     edge = lot.half_width - border.right
     for side in (-1, 1):
@@ -267,12 +273,10 @@ def _parking(dice: Dice) -> Scene:
         for row in rows[1:3]:
             lamp = line.point(way, row)
             cast.add(Thing("lamp", 20, 120, 560, (120, 122, 126)), Pose(*lamp, angle))
-    return Scene(where, cast, ego)
+    return Scene(where, cast, path, ways)
 
 
-def _stall(
-    cast: Cast, dice: Dice, line: Road, way: int, across: int, side: int, *, ego_way: int, leaves: bool
-) -> None:
+def _stall(cast: Cast, dice: Dice, line: Road, way: int, across: int, side: int, *, ego_way: int, leaves: bool) -> None:
     """A parked car, nose in or out; perhaps with an open door, or backing out into the aisle."""
     pose = traffic.along(line, [way + dice.between(-15, 15)], across + dice.between(-15, 15), 1)[0]
     inward = dice.chance(65)

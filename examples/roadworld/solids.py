@@ -12,8 +12,8 @@ from .art import NUMBER
 from .integers import Ints, rotate
 from .world import DOOR, FRAMES, MOVING, SIGNS, Clip, Thing
 
-#: Boards turn to the camera; a box has a face ahead, to its left, behind and to its right.
-NOTHING = NUMBER["nothing"]
+#: A walker in the middle of a step; beside the bits of `world`.
+STRIDE = 1 << 10
 
 
 class Part(NamedTuple):
@@ -129,7 +129,3 @@ def solids(clip: Clip) -> Solids:
         thing=thing,
         colour=np.array([clip.things[k].colour for k in owner], np.int32).reshape(-1, 3),
     )
-
-
-#: A walker in the middle of a step; beside the bits of `world`.
-STRIDE = 1 << 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isqrt
 
 from .integers import TURN, Dice, rotate
@@ -30,7 +31,7 @@ def travel(start: int, speed: int, stop: int | None = None) -> list[int]:
 
 def braking(ways: list[int]) -> list[int]:
     """MOVING and BRAKE of each frame of a way: the lamps are lit while it slows down or stands in a lane."""
-    steps = [b - a for a, b in zip(ways, ways[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(ways)]
     steps.append(steps[-1])
     slower = [after < before - 5 for before, after in zip(steps, steps[1:] + steps[-1:], strict=True)]
     return [
@@ -147,7 +148,9 @@ def cyclists(cast: Cast, dice: Dice, road: Road, first: int, last: int, number: 
         sign = dice.pick((1, 1, -1)) if road.lanes[1] else 1
         lanes = road.lanes[0] if sign > 0 else road.lanes[1]
         across = -sign * (lanes * LANE - dice.between(35, 80))
-        ways = travel(sign * dice.between(first, last) if sign > 0 else -dice.between(first, last), dice.between(60, 130))
+        ways = travel(
+            sign * dice.between(first, last) if sign > 0 else -dice.between(first, last), dice.between(60, 130)
+        )
         rider = Thing("cyclist", 175, 60, dice.between(165, 185), dice.pick(COAT_COLOURS))
         cast.add(rider, along(road, ways, across, sign), MOVING)
 

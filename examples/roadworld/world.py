@@ -14,6 +14,10 @@ from .roads import Ground
 FRAMES = 16
 #: Frames a second: speeds are centimetres a frame, so 36 km/h are 250.
 RATE = 4
+#: Between two poses of a path, cm.
+STEP = 20
+#: The ego car's own length and width, cm.
+EGO = (460, 185)
 PLACES, LIGHTS, WEATHERS = ("street", "intersection", "parking"), ("day", "dusk", "night"), ("clear", "rain", "glare")
 SIGNS = ("stop", "yield", "limit", "crossing", "parking")
 
@@ -51,7 +55,8 @@ class Clip:
 
     sun: direction, ticks. blocked: camera -> discs of dirt as (column, row, radius) in 1/64 of the picture's width.
     signal: the light of the own road in each frame, "none" where there is none. junction: index of the road that
-    crosses the own one, -1 without. lane: number of the own lane. pivot: how far the own path turns, ticks.
+    crosses the own one, -1 without. lane: number of the own lane. route: what the navigator says, 1 left, 0 straight
+    on, -1 right. path: (n, 3) where the ego car goes, a pose every STEP of its way; ways: (FRAMES,) how far it is on it.
     """
 
     seed: int
@@ -67,8 +72,11 @@ class Clip:
     sun: int
     blocked: dict[str, tuple[tuple[int, int, int], ...]]
     signal: tuple[str, ...]
-    junction: int = -1
-    lane: int = 0
+    junction: int
+    lane: int
+    route: int
+    path: Ints
+    ways: Ints
 
     def of(self, *kinds: str) -> NDArray[np.int64]:
         """Positions of the things of some kinds."""
