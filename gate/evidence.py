@@ -31,6 +31,14 @@ def fixed(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.rint(steps).astype(np.int64)
 
 
+def fixed_sum(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Sums along the last axis in fixed point, each value rounded alone, so that no order can change a bit. Raises
+    EvidenceError as `fixed` does, for the sums too.
+    """
+    fixed(np.abs(values).sum(axis=-1))
+    return fixed(values).sum(axis=-1)
+
+
 def add_exact(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sum of integers, or EvidenceError where 64 bits do not hold it."""
     total = a + b

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-TaskKind = Literal["binary", "multilabel", "multiclass", "segmentation", "occupancy", "regression", "detection"]
+TaskKind = Literal[
+    "binary", "multilabel", "multiclass", "segmentation", "occupancy", "depth", "regression", "orientation", "detection"
+]
 ScoreKind = Literal["sigmoid", "softmax", "probability"]
 
 
@@ -39,6 +41,8 @@ class Head:
     judged: positions in `channels` of those that count.
     outputs: (role, network.output) pairs that the head is read from; role "" when it is its own output.
     levels: IoU levels of a detection head, else (0.0,).
+    cap: distance at which depth ends, in `unit`; None for nowhere.
+    period: degrees after which a direction is the same again.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Head:
     decoder: Decoder = Decoder()
     levels: tuple[float, ...] = (0.0,)
     unit: str = ""
+    cap: float | None = None
+    period: int = 360
 
     @property
     def predictions(self) -> tuple[str, ...]:

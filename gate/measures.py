@@ -39,8 +39,8 @@ class Metric:
     ratio, value: the function of the first two.
     needs: names of the sums it reads; `curve` for the histogram itself.
     at_threshold: reads counts at an operating point.
-    unitless: a share in 0..1; else it has the head's unit or the loss's own.
-    support: what makes an event count as support: a positive truth, or any event. beta: of F-beta, else 0.
+    unitless: a share in 0..1. unit: else its own, "" for a pure number; None for the head's.
+    support: what counts as support: events that are true, any events, or frames that hold any. beta: of F-beta, else 0.
     squares: of a mean error, the sum of squares that its spread is read from.
     """
 
@@ -52,7 +52,8 @@ class Metric:
     lower_is_better: bool = False
     at_threshold: bool = False
     unitless: bool = True
-    support: Literal["positives", "events"] = "positives"
+    unit: str | None = None
+    support: Literal["positives", "events", "frames"] = "positives"
     beta: float = 0.0
     squares: str = ""
 
@@ -84,33 +85,76 @@ def accuracy(s: Sums) -> tuple[Floats, Floats]:
     return s["tp"] + s["tn"], s["tp"] + s["fp"] + s["fn"] + s["tn"]
 
 
-def mean_of(name: str) -> Callable[[Sums], tuple[Floats, Floats]]:
+def mean_of(name: str, count: str = "events") -> Callable[[Sums], tuple[Floats, Floats]]:
     def ratio(s: Sums) -> tuple[Floats, Floats]:
-        return s[name], s["events"]
+        return s[name], s[count]
 
     return ratio
 
 
-def rmse(s: Sums) -> Floats:
-    """Root of the mean squared error over all events of the data set (not a mean of roots); NaN without events."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(s["sum_square_error"] / s["events"])
+def root_mean(name: str) -> Callable[[Sums], Floats]:
+    """Root of a mean square over all events of the data set (not a mean of roots); NaN without events."""
+
+    def value(s: Sums) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.sqrt(s[name] / s["events"])
+
+    return value
+
+
+def silog(s: Sums) -> Floats:
+    """Scale-invariant error: standard deviation of the logarithms' errors over all events (KITTI's depth devkit, not
+    times 100; Eigen et al. 2014, equation 1, with lambda 1); NaN without events.
+    """
+    mean = divide(s["sum_log_error"], s["events"])
+    return np.sqrt(np.maximum(divide(s["sum_square_log_error"], s["events"]) - mean**2, 0.0))
 
 
 _COUNTS = frozenset({"tp", "fp", "fn"})
 
 
-def _error(name: str, total: str, squares: str) -> Metric:
+def _error(
+    name: str,
+    total: str,
+    squares: str = "",
+    *,
+    unit: str | None = None,
+    count: Literal["events", "frames"] = "events",
+) -> Metric:
     return Metric(
         name,
         "ratio",
-        frozenset({total, "events"}),
-        mean_of(total),
+        frozenset({total, count}),
+        mean_of(total, count),
         lower_is_better=True,
         unitless=False,
-        support="events",
+        unit=unit,
+        support=count,
         squares=squares,
     )
+
+
+def _root(name: str, total: str, *, unit: str | None = None) -> Metric:
+    return Metric(
+        name,
+        "smooth",
+        frozenset({total, "events"}),
+        value=root_mean(total),
+        lower_is_better=True,
+        unitless=False,
+        unit=unit,
+        support="events",
+    )
+
+
+def _share(name: str, total: str, count: Literal["events", "frames"] = "events", squares: str = "") -> Metric:
+    needs = frozenset({total, count})
+    return Metric(name, "ratio", needs, mean_of(total, count), support=count, squares=squares)
+
+
+def _of_images(name: str, unit: str | None = None) -> Metric:
+    total = f"sum_image_{name}"
+    return _error(f"{name}_per_image", total, f"{total}_square", unit=unit, count="frames")
 
 
 _METRICS: dict[str, Metric] = {
@@ -122,17 +166,29 @@ _METRICS: dict[str, Metric] = {
         Metric("accuracy", "ratio", _COUNTS | {"tn"}, accuracy, at_threshold=True, support="events"),
         Metric("average_precision", "curve", frozenset({"curve"})),
         Metric("coco_ap", "curve", frozenset({"curve"})),
-        _error("brier", "sum_brier", "sum_brier_square"),
-        _error("log_loss", "sum_log_loss", "sum_log_loss_square"),
+        _error("brier", "sum_brier", "sum_brier_square", unit=""),
+        _error("log_loss", "sum_log_loss", "sum_log_loss_square", unit="nat"),
         _error("mae", "sum_abs_error", "sum_square_error"),
+        _root("rmse", "sum_square_error"),
+        _error("abs_rel", "sum_abs_rel", "sum_abs_rel_square", unit=""),
+        _error("sq_rel", "sum_square_rel"),
+        _root("rmse_log", "sum_square_log_error", unit=""),
         Metric(
-            "rmse",
+            "silog",
             "smooth",
-            frozenset({"sum_square_error", "events"}),
-            value=rmse,
+            frozenset({"sum_log_error", "sum_square_log_error", "events"}),
+            value=silog,
             lower_is_better=True,
             unitless=False,
+            unit="",
             support="events",
+        ),
+        *(_share(name, name) for name in ("delta_1", "delta_2", "delta_3", "within_15_degrees")),
+        *(_of_images(name, unit="") for name in ("abs_rel", "rmse_log", "silog")),
+        *(_of_images(name) for name in ("sq_rel", "rmse")),
+        *(
+            _share(f"delta_{k}_per_image", f"sum_image_delta_{k}", "frames", f"sum_image_delta_{k}_square")
+            for k in (1, 2, 3)
         ),
     )
 }

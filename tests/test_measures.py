@@ -153,7 +153,8 @@ def test_a_beta_of_zero_is_no_metric() -> None:
 
 
 def test_only_errors_and_losses_are_better_when_lower() -> None:
-    assert {name for name in NAMES if metric(name).lower_is_better} == {"brier", "log_loss", "mae", "rmse"}
+    lower = {name.removesuffix("_per_image") for name in NAMES if metric(name).lower_is_better}
+    assert lower == {"brier", "log_loss", "mae", "rmse", "abs_rel", "sq_rel", "rmse_log", "silog"}
 
 
 # One prediction at a time: a value, or why there is none.

@@ -111,8 +111,10 @@ def test_the_events_of_frames_are_those_that_evidence_counts(kind: str, seed: in
             wrong += int(one.wrong.sum() + one.alarms.accepted.sum())
             errors += float(np.abs(one.error).sum())
         cells = range(table.cells)
-        if kind == "regression":
+        if kind in ("regression", "orientation frames"):
             assert errors == pytest.approx(table.sums("sum_abs_error")[series].sum())
+            continue
+        if kind in ("depth", "orientation raster"):  # of a raster, one event with its mean
             continue
         if "curve" in task_of(head).yields(head).provides:
             expected = Counter[tuple[float | None, bool]]()

@@ -185,7 +185,7 @@ def _cells(
     fragile = np.zeros(len(chosen), bool)
     if what.ratio is not None:
         fragile = _hangs_on_one_clip(what, b) & ~_hangs_on_one_clip(what, a)
-    support = a["tp"] + a["fn"] if what.support == "positives" else a["events"]
+    support = a["tp"] + a["fn"] if what.support == "positives" else a[what.support]
     both = usable_a & usable_b
     at_incumbent = np.full(len(chosen), np.nan)
     if what.at_threshold:

@@ -88,6 +88,8 @@ def _lost(metric: Metric, a: Mapping[str, Floats], theta: Floats, total: Floats)
         # A mean error: one event more moves it by its own spread.
         square = divide(a[metric.squares].sum(axis=1), total)
         return divide(np.sqrt(np.clip(square - theta**2, 0.0, None)), total)
+    if not metric.unitless:
+        return divide(theta, total)  # no squares are kept: errors spread about as wide as their mean
     if metric.name == "precision":
         return divide(theta, total)
     if metric.beta:

@@ -246,11 +246,11 @@ def _open(j: Judged, i: int) -> Reference:
 
 
 def unit_of(name: str, head_unit: str) -> str:
-    """Unit of a metric: "" for shares in 0..1, nats for log-loss, else the head's own."""
+    """Unit of a metric: "" for shares in 0..1, else its own or the head's."""
     what = metric(name)
-    if what.unitless or name == "brier":
+    if what.unitless:
         return ""
-    return "nat" if name == "log_loss" else head_unit
+    return head_unit if what.unit is None else what.unit
 
 
 def _mdr(j: Judged, i: int) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gate.calibrate import OperatingPoint, objective_of
 from gate.judge.decision import Cell, Outcome, Reason, Tier
-from gate.judge.sentences import spelled
+from gate.judge.sentences import spelled, support
 
 #: Reasons that block, and reasons that leave it open. All others are told, and change nothing.
 BLOCKING = ("broken", "missing-head", "regressed", "must-pass", "regressed-slice", "regressed-group")
@@ -157,7 +157,8 @@ def _open(gated: Sequence[Cell], points: Mapping[str, OperatingPoint]) -> Iterat
     undecided = [c for c in critical if c.verdict == "undecided"]
     if undecided:
         needed = [c.clips_needed for c in undecided if c.clips_needed]
-        more = f"; about {max(needed):,} more clips with positives would decide all" if needed else ""
+        held = support(c.metric for c in undecided)
+        more = f"; about {max(needed):,} more clips with {held} would decide all" if needed else ""
         if len(needed) < len(undecided):
             more += "; for some no number of clips like these would"
         worst = max(undecided, key=lambda c: c.clips_needed or 0)

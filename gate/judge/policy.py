@@ -91,7 +91,7 @@ class Policy:
         return PolicyFacts(self.digest, t.alpha, t.confidence, t.resamples, t.min_effect)
 
     def effect(self, metric_name: str, margin: float) -> float:
-        """The least loss that can be proven: `min_effect`, or a tenth of the margin of a metric with a unit."""
+        """The least loss that can be proven: `min_effect`, or a tenth of the margin of a metric that is no share."""
         return self.text.min_effect if metric(metric_name).unitless else margin / 10
 
 

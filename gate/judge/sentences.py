@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+
+from gate.errors import ConfigError
+from gate.measures import metric
 
 _SPELLED = {
     "average_precision": "average precision",
@@ -12,12 +16,33 @@ _SPELLED = {
     "rmse": "root mean squared error",
     "brier": "Brier score",
     "log_loss": "log-loss",
+    "abs_rel": "AbsRel",
+    "sq_rel": "SqRel",
+    "rmse_log": "RMSE of logs",
+    "silog": "SILog",
+    "delta_1": "δ < 1.25",
+    "delta_2": "δ < 1.25²",
+    "delta_3": "δ < 1.25³",
+    "within_15_degrees": "share within 15°",
 }
+_PER_IMAGE = "_per_image"
 
 
-def spelled(metric: str) -> str:
-    """`average_precision` -> "average precision"; F-beta as F1, F0.5."""
-    return _SPELLED.get(metric, metric.upper() if metric.startswith("f") and metric[1:2].isdigit() else metric)
+def spelled(name: str) -> str:
+    """`average_precision` -> "average precision"; F-beta as F1, F0.5; `rmse_per_image` -> "… per image"."""
+    if name.endswith(_PER_IMAGE):
+        return f"{spelled(name.removesuffix(_PER_IMAGE))} per image"
+    return _SPELLED.get(name, name.upper() if name.startswith("f") and name[1:2].isdigit() else name)
+
+
+def support(metric_names: Iterable[str]) -> str:
+    """What a clip must hold to count for any of these metrics: `positives`, or `a truth` where all events count. Names
+    that are no metric's count as of positives.
+    """
+    try:
+        return "a truth" if all(metric(n).support != "positives" for n in metric_names) else "positives"
+    except ConfigError:
+        return "positives"
 
 
 def amount(value: float, unit: str, unitless: bool) -> str:

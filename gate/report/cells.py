@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from gate.judge.decision import VERDICTS, Cell
+from gate.judge.sentences import support
 from gate.report import figures, words
 
 SPAN = 4  # the forest column shows -4 to +4 margins
@@ -68,7 +69,7 @@ def payload(cells: Sequence[Cell]) -> dict[str, Any]:
     columns["p_since"] = _packed([_p_steps(c.p_anchor) for c in rows])
     columns["clips"] = _packed([c.clips for c in rows])
     columns["frames"] = _packed([c.frames for c in rows])
-    columns["positives"] = _packed([c.positives for c in rows])
+    columns["positives"] = _packed([c.positives if support([c.metric]) == "positives" else None for c in rows])
     columns["needed"] = _packed([c.clips_needed for c in rows])
     columns["flags"] = _packed(
         [

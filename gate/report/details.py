@@ -17,6 +17,7 @@ from gate.curves import Curves, curves
 from gate.judge.decision import Cell
 from gate.judge.layout import Layout
 from gate.lattice import MISSED, decode
+from gate.measures import metric
 from gate.report.moved import CLIPS, Chosen
 from gate.suite import Suite
 from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, each
@@ -266,7 +267,10 @@ def chosen(compared: Compared, leads: Sequence[Cell]) -> list[Chosen]:
         clips, share = _worst_clips(compared, compared.comparison.d[row])
         points = (side.get(lead.prediction) for side in compared.points)
         before, after = (None if p is None else p.threshold for p in points)
-        found.append(Chosen(lead.prediction, before, after, clips, share, lead.margin))
+        what = metric(lead.metric)
+        # Only a margin in the head's own unit says how much of an error matters.
+        tolerance = lead.margin if what.unit is None and not what.unitless else None
+        found.append(Chosen(lead.prediction, before, after, clips, share, tolerance))
     return found
 
 

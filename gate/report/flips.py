@@ -4,11 +4,11 @@ The columns of the file, one row a flip; of a raster one row for each frame, pre
 
     frame, clip, prediction   names
     event                     the box, `x0,y0,x1,y1` in pixels of the head's input; null for all others
-    truth                     1 or 0, or the measured value
+    truth                     1 or 0, or the measured value; null for a raster of measured values
     score_incumbent           probability that each release gave, of a raster the mean over the flipped places; null
     score_candidate             where there is none
-    error_incumbent           output minus truth, in the head's unit; null for all but measured values
-    error_candidate
+    error_incumbent           output minus truth, in the head's unit, of a raster the mean of their sizes; null for all
+    error_candidate             but measured values
     kind                      one of KINDS
     count                     events: 1, of a raster the number of its places
 
@@ -178,7 +178,7 @@ def flip_table(rows: Iterable[Row]) -> pa.Table:
         "clip": (pa.string(), [r[1] for r in order]),
         "prediction": (pa.string(), [r[2] for r in order]),
         "event": (pa.string(), [r[3].event for r in order]),
-        "truth": (pa.float64(), [r[3].truth for r in order]),
+        "truth": (pa.float64(), [None if math.isnan(r[3].truth) else r[3].truth for r in order]),
         "score_incumbent": (pa.float64(), [r[3].scores[0] for r in order]),
         "score_candidate": (pa.float64(), [r[3].scores[1] for r in order]),
         "error_incumbent": (pa.float64(), [r[3].errors[0] for r in order]),

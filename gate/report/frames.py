@@ -59,13 +59,14 @@ class FrameView:
 @dataclass(frozen=True)
 class FramesView:
     """The frames of one prediction, with what was counted over all that were looked at. layered: something is drawn
-    on them.
+    on them. keys: what the colours of wrong places mean.
     """
 
     told: str
     kinds: tuple[tuple[str, str, str], ...]
     pictures: tuple[FrameView, ...]
     layered: bool
+    keys: tuple[str, str]
 
 
 def frames_view(moved: Moved, brought: set[str]) -> FramesView:
@@ -82,6 +83,7 @@ def frames_view(moved: Moved, brought: set[str]) -> FramesView:
         kinds=tuple((kind, f"{before:,}", f"{after:,}") for kind, before, after in moved.kinds),
         pictures=pictures,
         layered=any(not p.bare for p in pictures),
+        keys=moved.pictures[0].candidate.keys if moved.pictures else ("", ""),
     )
 
 

@@ -35,8 +35,8 @@ class Chosen:
     threshold_incumbent, threshold_candidate: logits; None for a head that decides by itself (argmax, regression), and
     for a prediction without an operating point, which is shown at probability one half. clips: positions in
     `suite.frames.clips`, those that lost most first, at most `CLIPS`. share: of the whole loss that these clips carry,
-    0..1. tolerance: regression only, in the head's unit: |error| that changes by no more is no flip (the margin of its
-    metric); None takes the incumbent's median |error| over the frames looked at.
+    0..1. tolerance: measured values only, in the head's unit: |error| that changes by no more is no flip (the margin of
+    its metric); None takes the incumbent's median |error| over the frames looked at.
     """
 
     prediction: str

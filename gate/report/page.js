@@ -167,7 +167,7 @@
       ["At the incumbent's threshold", moved("at_incumbent", row)],
       ["Threshold-free (AP)", moved("free", row)],
       ["Since its anchor", since],
-      ["Clips that would decide", of("needed", row) === null ? "" : "about " + count(of("needed", row)) + " more with positives"],
+      ["Clips that would decide", of("needed", row) === null ? "" : "about " + count(of("needed", row)) + " more with " + (of("positives", row) === null ? "a truth" : "positives")],
       ["A loss could be proven here", has(row, PROVABLE) ? "yes" : "no"],
       ["Reached by the change", has(row, IDENTICAL) ? "no, identical by construction" : "yes"],
       ["Waiver", entry("waiver", row) || ""],

@@ -29,6 +29,14 @@ MEANINGS = {
     "mae": "The mean absolute error is how far an answer is off, on average.",
     "rmse": "The root of the mean squared error; large errors weigh most.",
     "accuracy": "Accuracy is the share of events that are decided right.",
+    "abs_rel": "AbsRel is the mean error in proportion to the true distance: 0.1 is ten per cent off.",
+    "sq_rel": "SqRel is the mean squared error over the true distance; large and near errors weigh most.",
+    "rmse_log": "The root mean squared error of logarithms: what is off by a factor, near or far alike.",
+    "silog": "SILog is what remains of the error of logarithms when a wrong scale of the whole is forgiven.",
+    "within_15_degrees": "The share of directions that are right within 15 degrees.",
+    "delta_1": "The share of pixels whose distance is right within a factor of 1.25.",
+    "delta_2": "The share of pixels whose distance is right within a factor of 1.25².",
+    "delta_3": "The share of pixels whose distance is right within a factor of 1.25³.",
 }
 
 
@@ -41,7 +49,7 @@ def panels(
         words.name(d.prediction): {
             key: value
             for key, value in (
-                ("meaning", MEANINGS.get(leads[d.prediction].metric, "")),
+                ("meaning", _meaning(leads[d.prediction].metric)),
                 ("curves", [_pair(pair.level, pair.incumbent, pair.candidate) for pair in d.curves]),
                 ("limit", _limit(d.points[1])),
                 ("scores", _histogram(d.scores)),
@@ -54,6 +62,13 @@ def panels(
         }
         for d in details
     }
+
+
+def _meaning(name: str) -> str:
+    """Of a mean over pictures what one picture's value says, and that it is one."""
+    single = name.removesuffix("_per_image")
+    said = MEANINGS.get(single, "")
+    return said if single == name or not said else f"{said} Taken for each picture; this is the mean of pictures."
 
 
 def _pair(level: float, before: Curve, after: Curve) -> list[Any]:

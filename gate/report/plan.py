@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gate import __version__
 from gate.judge.plan import PAIRINGS, SHARED, Plan, PlanCell
+from gate.judge.sentences import support
 from gate.measures import metric
 from gate.report import words
 
@@ -117,8 +118,7 @@ def _others(tally: _Tally, counted: str) -> str:
         least, worst = min(tally.waiting, key=_missing), max(tally.waiting, key=_missing)
         many = f"{least.missing:,} to {worst.missing:,}" if least.missing != worst.missing else f"{worst.missing:,}"
         who = f"{len(tally.waiting):,} {'needs' if len(tally.waiting) == 1 else 'need'}"
-        support = "positives" if metric(worst.metric).support == "positives" else "a truth"
-        told += f"; {who} about {many} more {counted} with {support}"
+        told += f"; {who} about {many} more {counted} with {support([worst.metric])}"
         told += f" (worst: {worst.metric} of {words.name(worst.prediction)})"
     if tally.hopeless:
         told += f"; for {tally.hopeless:,} no number of {counted} like these is enough"

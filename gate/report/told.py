@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from gate.heads import Head
@@ -22,9 +23,9 @@ _DECIDED: dict[Kind, str] = {
 
 def told(head: Head, flips: Sequence[Flip], before: Events, after: Events) -> str:
     """`missed by the candidate: probability 0.91 → 0.12`, `3 boxes missed that the incumbent found`,
-    `1,204 more pixels wrong`, `error +0.3 m → +1.9 m`.
+    `1,204 more pixels wrong`, `error +0.3 m → +1.9 m`, of a raster `mean absolute error 0.3 m → 1.9 m`.
     """
-    if head.task == "regression":
+    if head.task in ("depth", "orientation", "regression"):
         return _errors(head, before, after)
     if head.task == "detection":
         return _boxes(flips)
@@ -60,9 +61,10 @@ def _errors(head: Head, before: Events, after: Events) -> str:
     if not len(before.error):
         return "nobody measured this frame"
     unit = f" {head.unit}" if head.unit else ""
-    old, new = (f"{x:+.3g}".replace("-", MINUS) for x in (before.error[0], after.error[0]))
+    raster = math.isnan(before.truth[0])
+    old, new = (f"{x:{'' if raster else '+'}.3g}".replace("-", MINUS) for x in (before.error[0], after.error[0]))
     # A unit of several words is said once: `error +0.02 → +0.07 share of the image`.
-    return f"error {old}{unit if len(unit) < 6 else ''} → {new}{unit}"
+    return f"{'mean absolute error' if raster else 'error'} {old}{unit if len(unit) < 6 else ''} → {new}{unit}"
 
 
 def _boxes(flips: Sequence[Flip]) -> str:

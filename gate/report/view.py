@@ -286,7 +286,7 @@ def _method(decision: Decision) -> tuple[str, ...]:
         "same clips.",
         f"Regressed: signs of the clips are flipped {policy.resamples:,} times, the same flips for all cells, and the "
         f"largest statistic decides, step by step (family-wise {figures.percent(policy.alpha)}). A loss below "
-        f"{policy.min_effect * 100:.6g} points, or a tenth of the margin for metrics with a unit, is never proven.",
+        f"{policy.min_effect * 100:.6g} points, or a tenth of the margin for what is no share, is never proven.",
         f"Non-inferior: the one-sided {figures.percent(policy.confidence)} bound of the difference lies within the "
         "margin, with enough clips and positives. Identical by construction: the change cannot reach this prediction.",
         "Undecided: neither was proven. Not measurable and broken: there is no number, and the reason says why. "

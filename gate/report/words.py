@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from gate.errors import shown
 from gate.judge.decision import VERDICTS, Cell, Decision, Outcome, Tier, Verdict
-from gate.judge.sentences import spelled
+from gate.judge.sentences import spelled, support
 from gate.report import figures
 
 SYMBOLS: dict[Verdict, str] = {
@@ -152,7 +152,7 @@ def waits_for_clips(cell: Cell, counted: str = "clip") -> str:
     """What would decide an undecided cell; counted: what the independent unit is called."""
     if cell.clips_needed is None:
         return f"no number of {counted}s like these decides it"
-    return f"about {count(cell.clips_needed, f'more {counted}')} with positives would decide"
+    return f"about {count(cell.clips_needed, f'more {counted}')} with {support([cell.metric])} would decide"
 
 
 def measured(cell: Cell) -> bool:
@@ -198,7 +198,7 @@ def evidence(cell: Cell, decision: Decision) -> str:
     text = ", ".join(parts)
     text = f"{text[:1].upper()}{text[1:]}. " if text else ""
     text += f"Measured on {count(cell.clips, decision.counted)}, {count(cell.frames, 'frame')}"
-    if cell.positives is not None:
+    if cell.positives is not None and support([cell.metric]) == "positives":
         text += f", {count(cell.positives, 'positive')}"
     text += "."
     if moved := figures.thresholds(cell):
@@ -271,7 +271,8 @@ def next_steps(decision: Decision) -> tuple[str, ...]:
     if undecided:
         needed = [c.clips_needed for c in undecided if c.clips_needed is not None]
         unit = decision.counted
-        clips = f": up to {count(max(needed), f'more {unit}')} with positives" if needed else ""
+        held = support(c.metric for c in undecided)
+        clips = f": up to {count(max(needed), f'more {unit}')} with {held}" if needed else ""
         clips += f"; for some no number of {unit}s like these decides" if len(needed) < len(undecided) else ""
         steps.append(f"Collect {unit}s for {listed(_names(undecided))}{clips}.")
     unmeasured = _names(c for c in critical if c.verdict == "not-measurable")

@@ -88,7 +88,11 @@ class Match:
 
 @dataclass(frozen=True)
 class HeadRule:
-    """One [[heads]] table, as written."""
+    """One [[heads]] table, as written.
+
+    unit: of measured values; "m" for depth and "degrees" for orientation that do not say. cap: distance at which depth
+    ends, in that unit. period: degrees after which a direction is the same again; 360 when it is not said.
+    """
 
     head: str
     task: TaskKind
@@ -101,6 +105,8 @@ class HeadRule:
     decoder: Decoder | None = None
     match: Match | None = None
     unit: str | None = None
+    cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    period: Literal[360, 180, 90] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,13 @@ _TRUTHS = {
     "multiclass": ("columns",),
     "segmentation": ("file", "array"),
     "occupancy": ("file", "array"),
+    "depth": ("file", "array"),
     "regression": ("columns", "table", "array"),
+    "orientation": ("columns", "table", "file", "array"),
     "detection": ("table",),
 }
+#: Kinds that measure, with the unit of those that do not say theirs.
+_UNITS = {"depth": "m", "regression": "", "orientation": "degrees"}
 
 
 def _problems(d: Definition, lines: Lines) -> Iterator[str]:
@@ -207,6 +217,17 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'score')}: softmax is for multiclass and segmentation"
     if h.ignore is not None and h.task not in ("segmentation", "occupancy"):
         yield f"{lines.where('heads', k, 'ignore')}: leave the cell of the truth empty: `ignore` is for rasters"
+    if h.task in ("depth", "orientation"):
+        if h.truth.file is not None and not h.truth.file.endswith((".npy", ".safetensors")):
+            yield f"{lines.where('heads', k, 'truth')}: a picture has no unit: write {h.task} as .npy or .safetensors"
+        if h.score is not None:
+            yield f"{lines.where('heads', k, 'score')}: {h.task} is measured, and has no score"
+    if h.task == "orientation" and h.unit not in (None, "degrees", "radians"):
+        yield f"{lines.where('heads', k, 'unit')}: the unit of orientation is degrees or radians"
+    if h.period is not None and h.task != "orientation":
+        yield f"{lines.where('heads', k, 'period')}: only orientation has `period`"
+    if h.cap is not None and h.task != "depth":
+        yield f"{lines.where('heads', k, 'cap')}: only depth has `cap`"
     if h.task == "binary" and h.channels and len(h.channels) > 1:
         yield f"{lines.where('heads', k, 'channels')}: binary has a single channel; several are multilabel"
 
@@ -216,7 +237,7 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
     match = rule.match or Match()
     detection = rule.task == "detection"
     levels = match.at if isinstance(match.at, tuple) else (match.at,)
-    default: ScoreKind | None = {"regression": None, "multiclass": "softmax"}.get(rule.task, "sigmoid")  # type: ignore[assignment]
+    default: ScoreKind | None = {"multiclass": "softmax", **dict.fromkeys(_UNITS)}.get(rule.task, "sigmoid")  # type: ignore[assignment]
     return Head(
         name=rule.head,
         task=rule.task,
@@ -227,5 +248,7 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
         outputs=tuple(sorted((rule.outputs or {"": rule.head}).items())),
         decoder=rule.decoder or Decoder(),
         levels=levels if detection else (0.0,),
-        unit=rule.unit or "",
+        unit=rule.unit or _UNITS.get(rule.task, ""),
+        cap=rule.cap,
+        period=rule.period or 360,
     )

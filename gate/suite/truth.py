@@ -239,7 +239,14 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         _refuse(truths, f"a truth of type {value.dtype}, which is no number", frames, int(rows[0]))
     _check_dims(truths, value, frames, int(rows[0]))
     number = value.astype(np.float64)
-    if head.task == "regression":
+    if head.task == "depth":
+        wrong = np.isposinf(number)
+        allowed = "finite, or 0 or NaN where nobody measured"
+    elif head.task == "orientation":
+        turn = 2 * np.pi if head.unit == "radians" else 360.0
+        wrong = np.abs(number) > turn * (1 + 1e-6)  # false for NaN; a truth in radians is rounded somewhere
+        allowed = f"-{turn:g} to {turn:g} {head.unit}, or empty where nobody measured"
+    elif head.task == "regression":
         wrong = np.isinf(number)
         allowed = "finite, or empty where nobody measured"
     elif head.task in ("segmentation", "multiclass"):
@@ -259,18 +266,21 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
 
 
 def _check_dims(truths: Truths, value: Array, frames: Frames, row: int) -> None:
-    """A raster truth is (H, W) a frame; of occupancy with several channels, one raster for each of them."""
+    """A raster truth is (H, W) a frame; of several channels, one raster for each of them, but for segmentation."""
     head, channels = truths.head, len(truths.head.channels)
     if head.task in ("binary", "multilabel", "regression") and value.shape[1:] != (channels,):
         _refuse(
             truths, f"a truth of shape {value.shape[1:]} a frame; {channels} channels want ({channels},)", frames, row
         )
-    if head.task not in ("segmentation", "occupancy"):
+    if head.task not in ("segmentation", "occupancy", "depth", "orientation"):
         return
-    single = value.ndim == 3 and (head.task == "segmentation" or channels == 1)
-    each = value.ndim == 4 and head.task == "occupancy" and value.shape[1] == channels
+    if head.task == "orientation" and value.ndim == 2 and value.shape[1] == channels:
+        return  # a direction a frame and channel
+    classes = head.task == "segmentation"
+    single = value.ndim == 3 and (classes or channels == 1)
+    each = value.ndim == 4 and not classes and value.shape[1] == channels
     if not (single or each):
-        wanted = f"({channels}, height, width)" if head.task == "occupancy" and channels > 1 else "(height, width)"
+        wanted = f"({channels}, height, width)" if not classes and channels > 1 else "(height, width)"
         _refuse(truths, f"a truth of shape {value.shape[1:]} a frame; {head.task} wants {wanted}", frames, row)
 
 

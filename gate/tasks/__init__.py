@@ -7,7 +7,17 @@ from typing import Protocol
 
 from gate.heads import Head, TaskKind
 from gate.table import EvidenceTable
-from gate.tasks import binary, detection, multiclass, multilabel, occupancy, regression, segmentation
+from gate.tasks import (
+    binary,
+    depth,
+    detection,
+    multiclass,
+    multilabel,
+    occupancy,
+    orientation,
+    regression,
+    segmentation,
+)
 from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields
 from gate.tasks.events import Alarms, Events
 
@@ -31,7 +41,9 @@ TASKS: dict[TaskKind, Task] = {
     "multiclass": multiclass,
     "segmentation": segmentation,
     "occupancy": occupancy,
+    "depth": depth,
     "regression": regression,
+    "orientation": orientation,
     "detection": detection,
 }
 

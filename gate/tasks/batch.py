@@ -84,13 +84,14 @@ class Drawing:
     """What a reviewer sees of one prediction on one frame.
 
     boxes: (x0, y0, x1, y1, kind, caption) in pixels of the head's input. raster: (H, W) uint8, 0 nothing, 1 right,
-    2 false alarm, 3 missed, 255 ignored. facts: lines of text; the first one, where it begins with "truth", is the
-    same for every release. Kinds of boxes: truth, hit, false, missed, ignored.
+    2 false alarm, 3 missed, 255 ignored. keys: what 2 and 3 are called. facts: lines of text; the first one, where it
+    begins with "truth", is the same for every release. Kinds of boxes: truth, hit, false, missed, ignored.
     """
 
     facts: tuple[str, ...] = ()
     boxes: tuple[tuple[float, float, float, float, str, str], ...] = ()
     raster: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    keys: tuple[str, str] = ("false alarm", "missed")
 
 
 def channels_first(output: Array, head: Head, dims: int) -> Array:

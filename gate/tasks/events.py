@@ -38,8 +38,9 @@ class Events:
     """Events of one prediction in one frame. The frame asks every release the same n events in the same order, because
     truth alone says what counts; only `alarms`, detections without a truth box, are each release's own.
 
-    truth: (n,) bool, or the measured value. score: (n,) logit, NaN where there is none. wrong: (n,) decided against
-    the truth. error: (n,) output minus truth of a measured value, else (0,). boxes: (n, 4) truth boxes, else (0, 4).
+    truth: (n,) bool, or the measured value, NaN for a raster of them. score: (n,) logit, NaN where there is none.
+    wrong: (n,) decided against the truth. error: (n,) output minus truth of a measured value, of a raster the mean of
+    their sizes, else (0,). boxes: (n, 4) truth boxes, else (0, 4).
     """
 
     truth: Array
@@ -48,6 +49,16 @@ class Events:
     error: Floats = field(default_factory=lambda: np.zeros(0))
     boxes: Floats = field(default_factory=_no_boxes)
     alarms: Alarms = field(default_factory=Alarms)
+
+    @classmethod
+    def of_raster(cls, sizes: Floats) -> Events:
+        """One event for a raster of measured values, none when none of them counts. sizes: (n,) absolute errors; the
+        event has their mean, and no truth of its own.
+        """
+        n = min(len(sizes), 1)
+        return cls(
+            np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool), np.full(n, sizes.sum() / max(len(sizes), 1))
+        )
 
 
 def decided(truth: Array, logits: Array, said: Bools, counted: Bools) -> Events:

@@ -66,7 +66,10 @@ KINDS = (
     "segmentation softmax",
     "segmentation sigmoid",
     "occupancy",
+    "depth",
     "regression",
+    "orientation frames",
+    "orientation raster",
     "detection centernet",
     "detection boxes",
 )
@@ -98,6 +101,14 @@ def random_frames(kind: str, count: int, seed: int) -> Frames:
     if kind == "occupancy":
         head = head_of("occupancy", score="sigmoid", ignore=255)
         return Frames(head, {"": logits(1, 4, 4)}, rng.choice([0, 1, 255], (count, 4, 4)), cell)
+    if kind == "depth":
+        head = head_of("depth", unit="m", cap=60.0)
+        said, truth = rng.uniform(-1, 80, (2, count, 3, 5))
+        return Frames(head, {"": said.astype(np.float32)}, some_nan(truth), cell)
+    if kind.startswith("orientation"):
+        head = head_of("orientation", ("lane", "road"), unit="radians", period=180)
+        said, truth = rng.uniform(-7, 7, (2, count, 2, *((3, 4) if kind.endswith("raster") else ())))
+        return Frames(head, {"": said.astype(np.float32)}, some_nan(truth), cell)
     if kind == "regression":
         head = head_of("regression", ("x", "y"), unit="m")
         said, truth = rng.normal(size=(2, count, 2))
