@@ -52,7 +52,7 @@ def bearing(ahead: Ints, left: Ints, sectors: int) -> NDArray[np.int64]:
     return scores.argmax(-1)
 
 
-def rays(clip: Clip, angles: Ints, reach: int, *, kerbs: bool = False) -> Ints:
+def rays(clip: Clip, angles: Ints, reach: int) -> Ints:
     """(FRAMES, rays) cm from the car's middle to where a ray leaves what may be driven on, `reach` when it does not."""
     way = np.arange(RAY, reach + 1, RAY, dtype=np.int32)
     dx, dy = rotate(way, np.int32(0), (clip.ego[:, 2, None, None] + angles[:, None]) % TURN)
@@ -87,7 +87,7 @@ def _hits(clip: Clip, angles: Ints, reach: int) -> Ints:
 def path(clip: Clip) -> dict[str, Array]:
     """steering: (F, 1) degrees that the path turns in 5 m. offsets: (F, 8) m to its left after 2, 4, ... m.
 
-    free: (F, 16) m in a fan of 120 degrees ahead, from the left. stop: (F, 1) whether the car stands within two seconds.
+    free: (F, 16) m in a fan of 120 degrees ahead, from the left. stop: (F, 1) whether it stands within two seconds.
     """
     start = clip.ways // STEP
     there = clip.path[start + 500 // STEP]
@@ -169,8 +169,8 @@ def _line(angle: Any) -> Any:
 def traffic(clip: Clip, things: Bools) -> dict[str, Array]:
     """lead: (F, 1) m between bumpers to the next seen car in the own lane; braking: (F, 1) of it.
 
-    following: (F, 1) a car within 12 m behind in the own lane. oncoming: (F, 1) a moving car that comes towards us within
-    25 m. person: (F, 1) a person or cyclist within 12 m on the way ahead, 2 m to each side.
+    following: (F, 1) a car within 12 m behind in the own lane. oncoming: (F, 1) a moving car that comes towards us
+    within 25 m. person: (F, 1) a person or cyclist within 12 m on the way ahead, 2 m to each side.
     """
     cars, people = clip.of("car", "van"), clip.of("pedestrian", "cyclist")
     ahead, left, turned = around(clip)
@@ -216,7 +216,7 @@ def parking(clip: Clip, things: Bools) -> dict[str, Array]:
     lot, cars = clip.ground.lot, clip.of("car", "van")
     if lot is not None:
         x, y = clip.ego[:, 0] - lot.x, clip.ego[:, 1] - lot.y
-        along, across = into(x, y, lot.angle)
+        along, _ = into(x, y, lot.angle)
         slot = (along // STALL_WIDTH)[:, None] + np.arange(-2, STALLS - 2)
         car_along, car_across = into(clip.poses[:, cars, 0] - lot.x, clip.poses[:, cars, 1] - lot.y, lot.angle)
         for number, side in enumerate((1, -1)):

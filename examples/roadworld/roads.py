@@ -57,7 +57,7 @@ class Road:
         return self.lanes[1] * LANE + self.parking[1] * PARKING
 
     def lane(self, number: int) -> int:
-        """`across` of a lane's middle: 0, 1, ... with the direction, from the middle outwards, -1, -2, ... against it."""
+        """`across` of a lane's middle: 0, 1, ... with the direction, from the middle outwards; -1, -2, ... against."""
         return -(number * LANE + LANE // 2) if number >= 0 else -number * LANE - LANE // 2
 
     def middle(self, along: Any) -> Any:

@@ -73,7 +73,7 @@ def kerbside(cast: Cast, dice: Dice, where: Ground, road: Road, first: int, last
 def sign(cast: Cast, road: Road, way: int, kind: str, sign_of_travel: int = 1) -> None:
     """A sign at the right hand of who travels along; it faces him."""
     across = -sign_of_travel * ((road.right if sign_of_travel > 0 else road.left) + 60)
-    pose = along(road, [sign_of_travel * way], across, -sign_of_travel)[0]
+    pose = along(road, [-way], across, -sign_of_travel)[0]
     cast.add(Thing("sign", 20, 76, 270, (150, 150, 150), SIGNS.index(kind)), pose)
 
 
@@ -82,7 +82,7 @@ def light(cast: Cast, road: Road, way: int, states: tuple[str, ...], sign_of_tra
     lamps = [SIGNALS[state] for state in states]
     for side in (-1, 1):
         kerb = road.right if side * sign_of_travel < 0 else road.left
-        pose = along(road, [sign_of_travel * way], side * sign_of_travel * (kerb + 60), -sign_of_travel)[0]
+        pose = along(road, [-way], side * sign_of_travel * (kerb + 60), -sign_of_travel)[0]
         cast.add(Thing("light", 20, 50, 330, (60, 62, 60)), pose, lamps)
 
 
@@ -96,9 +96,10 @@ def lights(cast: Cast, own: Road, other: Road, states: tuple[str, ...], ways: tu
 
 
 def cones(cast: Cast, dice: Dice, road: Road, way: int, number: int) -> None:
-    """A row that closes the right edge of the lane more and more."""
-    step = dice.between(180, 320)
+    """A row that closes the right or left edge of the road more and more."""
+    step, side = dice.between(180, 320), dice.pick((-1, -1, 1))
+    lanes = road.lanes[0] if side < 0 else road.lanes[1]
     for k in range(number):
-        across = -(road.lanes[0] * LANE) + 20 + min(k, 3) * 40
+        across = side * (lanes * LANE - 20 - min(k, 3) * 40)
         pose = along(road, [way + k * step], across, 1)[0]
         cast.add(Thing("cone", 36, 40, 72, (240, 96, 24)), pose)

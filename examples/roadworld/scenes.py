@@ -5,7 +5,9 @@ A clip depends on `(seed, index)` alone, so any clip can be made again without t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,11 @@ from .roads import AISLE, STALL_DEPTH, STALL_WIDTH, Ground, Lot, Road, meeting
 from .world import BRAKE, DOOR, FRAMES, LEFT, LIGHTS, MOVING, PLACES, RIGHT, STEP, WEATHERS, Cast, Clip, Pose, Thing
 
 NO_SIGNAL = ("none",) * FRAMES
+MIX = 40  # clips
+SKIES = {
+    ("day", "clear"): 8, ("day", "rain"): 5, ("day", "glare"): 4, ("dusk", "clear"): 5, ("dusk", "rain"): 3,
+    ("dusk", "glare"): 2, ("night", "clear"): 8, ("night", "rain"): 5,
+}  # fmt: skip
 AHEAD = 2400  # of a path that is known beyond the last frame, cm
 
 
@@ -36,33 +43,49 @@ def make_clip(
 ) -> Clip:
     """The clip number `index` of the world `seed`; place, light and weather as drawn, unless they are given."""
     dice = Dice(seed, index)
-    place_of = dice.pick(("street",) * 8 + ("intersection",) * 7 + ("parking",) * 5)
-    light_of = dice.pick(("day",) * 9 + ("dusk",) * 5 + ("night",) * 6)
-    weather_of = dice.pick(("clear",) * 11 + ("rain",) * 6 + ("glare",) * 3)
-    place, light, weather = place or place_of, light or light_of, weather or weather_of
+    drawn = conditions(seed, index)
+    place, light, weather = place or drawn[0], light or drawn[1], weather or drawn[2]
     assert place in PLACES
     assert light in LIGHTS
     assert weather in WEATHERS
-    if weather == "glare" and light == "night":
-        weather = "rain"
     scene = {"street": _street, "intersection": _intersection, "parking": _parking}[place](Dice(seed, index, 1))
     poses, states = scene.cast.arrays()
     path, ways = np.array(scene.path, np.int32), np.array(scene.ways, np.int32) - scene.ways[0]
     ego = path[ways // STEP]
-    # glare is a low sun ahead; else it stands anywhere and dazzles nobody
-    sun = int(ego[0, 2]) + dice.between(-250, 250) if weather == "glare" else dice.between(0, TURN - 1)
+    # glare is a low sun, half of the time ahead; otherwise it is high and only shades
+    sun = int(ego[0, 2]) + (dice.between(-250, 250) if dice.chance(50) else dice.between(0, TURN - 1))
     return Clip(
         seed, index, place, light, weather, scene.ground, ego, tuple(scene.cast.things), poses, states, sun % TURN,
-        _blocked(dice), scene.signal, scene.junction, scene.lane, scene.route, path, ways,
+        _blocked(dice) if drawn[3] else {}, scene.signal, scene.junction, scene.lane, scene.route, path, ways,
     )  # fmt: skip
 
 
+def conditions(seed: int, index: int) -> tuple[str, str, str, bool]:
+    """(place, light, weather, whether there is dirt) of a clip: every MIX clips in a row have the same mixture."""
+    block, position = divmod(index, MIX)
+    places = ("street",) * 15 + ("intersection",) * 15 + ("parking",) * 10
+    skies = [pair for pair, count in SKIES.items() for _ in range(count)]
+    dirty = (True,) * 20 + (False,) * 20
+    return (  # type: ignore[return-value]
+        _shuffled(places, Dice(seed, block, 2))[position],
+        *_shuffled(skies, Dice(seed, block, 3))[position],
+        _shuffled(dirty, Dice(seed, block, 4))[position],
+    )
+
+
+def _shuffled(items: Sequence[Any], dice: Dice) -> list[Any]:
+    """The items in random order, by Fisher and Yates."""
+    found = list(items)
+    for k in range(len(found) - 1, 0, -1):
+        j = dice.between(0, k)
+        found[k], found[j] = found[j], found[k]
+    return found
+
+
 def _blocked(dice: Dice) -> dict[str, tuple[tuple[int, int, int], ...]]:
-    """Dirt in two clips of five, on one to four of the cameras: discs in 1/64 of the picture's width."""
-    if not dice.chance(40):
-        return {}
+    """Dirt on one to seven of the cameras: discs in 1/64 of the picture's width."""
     found = {}
-    for name in sorted({dice.pick(NAMES) for _ in range(dice.between(1, 4))}):
+    for name in sorted({dice.pick(NAMES) for _ in range(dice.between(2, 7))}):
         column, row = dice.between(4, 60), dice.between(4, 42)
         found[name] = tuple(
             (column + dice.between(-8, 8), row + dice.between(-6, 6), dice.between(7, 15))
@@ -133,9 +156,9 @@ def _edges(cast: Cast, dice: Dice, where: Ground, road: Road, stop: int | None) 
         if has:
             traffic.parked(cast, dice, road, side, -4000, 7000, share)
     traffic.walkers(cast, dice, road, -3000, 4500, dice.pick((0, 2, 4, 7, 10)))
-    traffic.cyclists(cast, dice, road, -2000, 3500, dice.pick((0, 0, 1, 2, 3)))
-    if dice.chance(35) and stop is None:
-        scenery.cones(cast, dice, road, dice.between(500, 2500), dice.between(4, 9))
+    traffic.cyclists(cast, dice, road, -2000, 3500, dice.pick((0, 1, 2, 3, 4)))
+    if dice.chance(60):
+        scenery.cones(cast, dice, road, dice.between(-1500, 2500), dice.between(4, 9))
     if dice.chance(50):
         scenery.sign(cast, road, dice.between(1400, 3800), dice.pick(("limit", "parking", "crossing")))
     if dice.chance(40):
@@ -147,8 +170,10 @@ def _edges(cast: Cast, dice: Dice, where: Ground, road: Road, stop: int | None) 
 def _intersection(dice: Dice) -> Scene:
     """A junction ahead, with lights or with signs; the ego car goes on, turns, or waits."""
     own = _road(dice, dice.between(0, TURN - 1))
-    skew = TURN // 4 + dice.between(-200, 200)
-    away = dice.between(1500, 3600)  # from the ego car to the middle of the junction
+    skew = TURN // 4 + dice.between(-340, 340)
+    away = (
+        dice.between(1400, 3600) if dice.chance(65) else dice.between(500, 1400)
+    )  # from the ego car to the middle of the junction
     x, y = own.point(away, 0)
     shape = dice.pick(("cross", "cross", "left", "right"))
     # a side road starts at the far edge of the own road, so that it crosses all of it and ends there
@@ -163,7 +188,7 @@ def _intersection(dice: Dice) -> Scene:
     if shape == "right":
         own_edge, far_edge = away - other.right - 80, away + other.left + 80
     line = own_edge - 450
-    lit = dice.chance(65)
+    lit = dice.chance(58)
     states = traffic.signal(dice) if lit else NO_SIGNAL
     waits = "red" in states[:6] or states[:1] == ("amber",) or (not lit and turn != 0 and dice.chance(40))
     speed = dice.between(90, 220)
@@ -179,14 +204,14 @@ def _intersection(dice: Dice) -> Scene:
         places = (own_edge - 60, -far_edge - 60, -own.right - 150, -own.right - 150)
         scenery.lights(cast, own, other, states, places)
     else:
-        kind = dice.pick(("stop", "stop", "yield"))
+        kind = dice.pick(("stop", "yield"))
         scenery.sign(cast, own, line, kind)
         scenery.sign(cast, other, -own.right - 300, "yield")
     _edges(cast, dice, where, own, line)
     scenery.houses(cast, dice, where, other, -6000, 6000)
     scenery.kerbside(cast, dice, where, other, -3600, 3600)
     traffic.walkers(cast, dice, other, -2500, 2500, dice.pick((0, 2, 4)))
-    traffic.cyclists(cast, dice, other, -2000, 2000, dice.pick((0, 0, 1)))
+    traffic.cyclists(cast, dice, other, -2000, 2000, dice.pick((0, 1, 2)))
     return Scene(where, cast, path, ways, states, 1, lane, turn)
 
 
@@ -256,11 +281,12 @@ def _parking(dice: Dice) -> Scene:
         moving = dice.pick((0, 25, 32))
         if abs(across) > 120:
             cast.add(traffic.person(dice), traffic.walk(pose._replace(heading=heading), moving), MOVING * bool(moving))
-    if dice.chance(45):
+    if dice.chance(60):
+        first, side = dice.between(-1000, 1200), dice.pick((-285, 285))
         for k in range(dice.between(3, 7)):
-            pose = traffic.along(line, [begin + dice.between(500, 1200) + 150 * k], dice.pick((-285, 285)), 1)[0]
+            pose = traffic.along(line, [begin + first + 150 * k], side, 1)[0]
             cast.add(Thing("cone", 36, 40, 72, (240, 96, 24)), pose)
-    traffic.cyclists(cast, dice, Road(0, 0, angle, (1, 1)), begin - 1000, begin + 2500, dice.pick((0, 0, 1)))
+    traffic.cyclists(cast, dice, Road(0, 0, angle, (1, 1)), begin - 1000, begin + 2500, dice.pick((0, 1, 2)))
     scenery.sign(
         cast, Road(0, 0, angle, (1, 1)), begin + dice.between(900, 2500), dice.pick(("parking", "limit", "stop"))
     )

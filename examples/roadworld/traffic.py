@@ -78,7 +78,9 @@ def stream(
             waits = queue is not None and way < queue
             ways = travel(way, speed, queue - car.length // 2 if waits and queue is not None else None)
             states = braking(ways)
-            if dice.chance(25):
+            if dice.chance(30):  # a foot on the brake, for whatever reason
+                states = [state | BRAKE for state in states]
+            if dice.chance(30):
                 lamp = blinking(dice, dice.pick((LEFT, RIGHT)))
                 states = [a | b for a, b in zip(states, lamp, strict=True)]
             across = road.lane(lane) + dice.between(-20, 20)
@@ -145,7 +147,7 @@ def crossers(cast: Cast, dice: Dice, road: Road, ways: tuple[int, ...], number: 
 def cyclists(cast: Cast, dice: Dice, road: Road, first: int, last: int, number: int) -> None:
     """Cyclists at the right edge of the right lane, both ways."""
     for _ in range(number):
-        sign = dice.pick((1, 1, -1)) if road.lanes[1] else 1
+        sign = dice.pick((1, 1, -1))
         lanes = road.lanes[0] if sign > 0 else road.lanes[1]
         across = -sign * (lanes * LANE - dice.between(35, 80))
         ways = travel(

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .art import NUMBER
 from .cameras import FINE, UNIT, Camera
 from .integers import TURN, Ints, into, signed
 from .paint import dirt
@@ -41,7 +40,7 @@ NAN = np.float32("nan")
 
 @dataclass(frozen=True)
 class Boxes:
-    """Things seen by one camera, a row each. corners: (n, 4) x0 y0 x1 y1 in kept pixels. depth: cm to the nearest point.
+    """Things seen by one camera, a row each. corners: (n, 4) x0 y0 x1 y1 in kept pixels. depth: cm, the least.
 
     kind: position in KINDS, -1 for signs and lights. ignore: too small, too far or covered. ends: (n, 2) visible pixels
     of the faces ahead and behind.
@@ -220,7 +219,3 @@ def _state(bits: int) -> str:
     from .traffic import SIGNALS as BITS
 
     return next(name for name, bit in BITS.items() if bits & bit)
-
-
-def number(name: str) -> int:
-    return NUMBER[name]

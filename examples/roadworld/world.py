@@ -56,7 +56,7 @@ class Clip:
     sun: direction, ticks. blocked: camera -> discs of dirt as (column, row, radius) in 1/64 of the picture's width.
     signal: the light of the own road in each frame, "none" where there is none. junction: index of the road that
     crosses the own one, -1 without. lane: number of the own lane. route: what the navigator says, 1 left, 0 straight
-    on, -1 right. path: (n, 3) where the ego car goes, a pose every STEP of its way; ways: (FRAMES,) how far it is on it.
+    on, -1 right. path: (n, 3) where the ego car goes, a pose every STEP of its way; ways: (FRAMES,) how far along it.
     """
 
     seed: int
