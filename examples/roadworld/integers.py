@@ -54,7 +54,8 @@ def into(x: Any, y: Any, angle: Any) -> tuple[Any, Any]:
 
 def angle_of(x: int, y: int) -> int:
     """The tick that points most nearly along (x, y)."""
-    return int(np.argmax(np.int64(x) * COS + np.int64(y) * SIN))
+    along, across = np.int64(x) * COS + np.int64(y) * SIN, np.int64(y) * COS - np.int64(x) * SIN
+    return int(np.argmin(np.where(along > 0, np.abs(across), np.iinfo(np.int64).max)))
 
 
 def signed(angle: Any) -> Any:

@@ -25,29 +25,39 @@ Progress = Callable[[int, int], None]
 
 
 def split_of(index: int) -> str:
-    """The split of a clip: runs of clips, in the order of SPLITS; clips are drawn independently of each other."""
+    """The split of a clip: runs of clips, in the order of SPLITS, then "more"; no clip depends on another."""
     for name, count in SPLITS.items():
         if index < count:
             return name
         index -= count
-    raise IndexError(index)
+    return "more"
 
 
-def write_frames(out: Path, processes: int, progress: Progress = lambda done, total: None) -> None:
-    """Render all clips into a folder: frame table, pictures, truths."""
+def write_frames(
+    out: Path,
+    processes: int,
+    progress: Progress = lambda done, total: None,
+    *,
+    seed: int = SEED,
+    clips: int = CLIPS,
+) -> None:
+    """Render clips of a world into a folder: frame table, pictures, truths; without a word those of the exam.
+
+    Worlds of other seeds have their clips in the splits of the exam too, as far as there are so many.
+    """
     for folder in ("images", "truth", "boxes"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    rows = CLIPS * FRAMES
+    rows = clips * FRAMES
     arrays: dict[str, Rows] = {}
     table: list[tuple[object, ...]] = []
     boxes: dict[str, list[tuple[object, ...]]] = {camera.name: [] for camera in CAMERAS}
     with ExitStack() as stack:
         if processes > 1:
             pool = stack.enter_context(ProcessPoolExecutor(processes))
-            clips = pool.map(_observed, range(CLIPS), chunksize=1)
+            seen = pool.map(_observed, [seed] * clips, range(clips))
         else:
-            clips = map(_observed, range(CLIPS))
-        for index, clip in enumerate(clips):
+            seen = map(_observed, [seed] * clips, range(clips))
+        for index, clip in enumerate(seen):
             named = {f"images/{name}.npy": values for name, values in clip.pictures.items()} | {"ego.npy": clip.ego}
             named |= {f"truth/{h.head}.npy": clip.truths[h.head] for h in JUDGED if _is_array(h)}
             for name, values in named.items():
@@ -58,14 +68,14 @@ def write_frames(out: Path, processes: int, progress: Progress = lambda done, to
                 table.append((name, name[:7], frame, index * FRAMES + frame, split_of(index), *values))
             for camera, found in clip.boxes.items():
                 boxes[camera] += [(ids[int(row[0])], *row[1:]) for row in found]  # type: ignore[call-overload]
-            progress(index + 1, CLIPS)
+            progress(index + 1, clips)
     write_table(out / "frames.csv", ("frame_id", "clip_id", "frame", "row", "split", *COLUMNS), table)
     for camera, found in boxes.items():
         write_table(out / "boxes" / f"{camera}.csv", BOX_COLUMNS, found)
 
 
-def _observed(index: int) -> Observed:
-    return observe(make_clip(SEED, index))
+def _observed(seed: int, index: int) -> Observed:
+    return observe(make_clip(seed, index))
 
 
 def _is_array(judged: Judged) -> bool:

@@ -110,7 +110,7 @@ def solids(clip: Clip) -> Solids:
     faces = np.array([p.faces for _, p in found], np.int32).reshape(-1, 4)
     only = np.array([p.only for _, p in found], np.int32)
     # Who walks shows one leg picture after the other; who stands has his feet together.
-    walkers = np.array([clip.things[k].kind == "pedestrian" for k in owner])
+    walkers = np.array([clip.things[k].kind == "pedestrian" for k in owner], bool)
     phase = (np.arange(FRAMES)[:, None] + owner) % 2 == 0
     state = np.where(walkers & ((states & MOVING) > 0) & phase, states | STRIDE, states)
     thing = np.where((part[:, 4] == 0) & (part[:, 5] == 0), -1, owner).astype(np.int32)

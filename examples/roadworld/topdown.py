@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import roads
+from .cameras import FINE
 from .integers import Ints, into, rotate
 from .render import SKY, View
 from .roads import ASPHALT, KERB, SOLID
@@ -78,18 +79,19 @@ def seen(clip: Clip, world: Solids, views: Sequence[View]) -> tuple[Bools, Bools
     """(FRAMES, GRID, GRID) cells whose ground some camera shows, and (FRAMES, things) which things at all."""
     ground, things = np.zeros((FRAMES, GRID, GRID), np.int32), np.zeros((FRAMES, len(clip.things) + 1), np.int32)
     frames = np.arange(FRAMES)
+    one = (Ellipsis, slice(1, None, FINE), slice(1, None, FINE))  # a rendered pixel of each kept one
     for view in views:
-        clear = ~covered(clip, view.camera)
-        ahead, left = view.camera.ground
-        row, column, inside = cells(ahead, left)
-        thing = np.where(view.solid >= 0, world.thing[view.solid], -1)
-        shown = (view.ground != SKY) & (thing < 0) & (inside & clear)
+        clear = ~covered(clip, view.camera)[one]
+        row, column, inside = cells(*(place[one] for place in view.camera.ground))
+        solid = view.solid[one]
+        thing = np.where(solid >= 0, world.thing[solid], -1)
+        shown = (view.ground[one] != SKY) & (thing < 0) & (inside & clear)
         frame, r, c = np.nonzero(shown)
         index = (frame * GRID + row[r, c]) * GRID + column[r, c]
         ground += np.bincount(index, minlength=ground.size).reshape(ground.shape).astype(np.int32)
         index = frames[:, None, None] * things.shape[1] + np.where(clear, thing, -1) % things.shape[1]
         things += np.bincount(index.reshape(-1), minlength=things.size).reshape(things.shape).astype(np.int32)
-    return ground > 0, things[:, :-1] >= 12
+    return ground > 0, things[:, :-1] >= 3
 
 
 def earlier(clip: Clip, shown: Bools, frames: int) -> Bools:

@@ -74,21 +74,23 @@ def boxes(clip: Clip, world: Solids, view: View) -> Boxes:
     camera = view.camera
     kinds = np.array([kind_of(t.kind) if t.kind not in ("sign", "light") else -2 for t in clip.things] + [-1], np.int32)
     thing = np.where(view.solid >= 0, world.thing[view.solid], -1)
-    frame, row, column = np.nonzero(kinds[thing] != -1)
-    of = thing[frame, row, column].astype(np.int64)
-    key = frame * len(clip.things) + of
-    keys, inverse = np.unique(key, return_inverse=True)
-    n = len(keys)
+    place = np.flatnonzero(kinds[thing] != -1)
+    row, column = place // camera.width % camera.height, place % camera.width
+    frame = place // (camera.width * camera.height)
+    key = frame * len(clip.things) + thing.reshape(-1)[place]
+    total = np.bincount(key, minlength=FRAMES * len(clip.things))
+    keys = np.flatnonzero(total)
+    inverse, n = (np.cumsum(total > 0) - 1)[key], len(keys)
     low, high = np.full((n, 2), 1 << 20, np.int32), np.full((n, 2), -1, np.int32)
-    for k, place in enumerate((column, row)):
-        np.minimum.at(low[:, k], inverse, place.astype(np.int32))
-        np.maximum.at(high[:, k], inverse, place.astype(np.int32))
+    for k, side in enumerate((column, row)):
+        np.minimum.at(low[:, k], inverse, side.astype(np.int32))
+        np.maximum.at(high[:, k], inverse, side.astype(np.int32))
     depth = np.full(n, 1 << 20, np.int32)
-    np.minimum.at(depth, inverse, view.depth[frame, row, column])
-    face = view.face[frame, row, column]
+    np.minimum.at(depth, inverse, view.depth.reshape(-1)[place])
+    face = view.face.reshape(-1)[place]
     ends = np.stack([np.bincount(inverse, face == end, n).astype(np.int64) for end in (0, 2)], axis=1)
     hidden = np.bincount(inverse, covered(clip, camera)[row, column], n).astype(np.int64)
-    count = np.bincount(inverse, minlength=n)
+    count = total[keys]
     corners = np.concatenate([low // FINE, high // FINE + 1], axis=1)
     frame_of, thing_of = keys // len(clip.things), keys % len(clip.things)
     kind = np.maximum(kinds[thing_of], -1)
