@@ -21,12 +21,13 @@ from .heads import READS_SIGNS, WATCHED
 from .lessons import Lessons, heads_of
 from .losses import det_loss, loss_of
 from .network import Depth, Objects, Road, Scene, Trunk
-from .second import SECOND, Memory
+from .second import MEMORY, SECOND, Memory
+from .topdown import GRID
 from .world import FRAMES
 
 BATCH = 32
 RATE, TUNING_RATE = 4e-3, 1.5e-3
-COMMON_EPOCHS, TUNING_EPOCHS, SECOND_EPOCHS, MEMORY_EPOCHS = 8, 2, 8, 8
+COMMON_EPOCHS, TUNING_EPOCHS, SECOND_EPOCHS, MEMORY_EPOCHS = 6, 1, 6, 5
 COMMON_STRIDE, TUNING_STRIDE, SECOND_STRIDE = 4, 2, 2  # every so many frames of a clip: neighbours look alike
 PARTS = ("objects", "road", "depth", "scene")
 Tell = Callable[[str], None]
@@ -112,7 +113,7 @@ def train_second(lessons: Lessons, stacks: dict[str, CameraStack], *, seed: int,
 
     def clips() -> Iterator[Tensor]:
         for at in _batches(rng.permutation(len(lessons) // FRAMES), 8):
-            state, total = torch.zeros(len(at), *MEMORY_SHAPE), torch.zeros(())
+            state, total = torch.zeros(len(at), MEMORY, GRID, GRID), torch.zeros(())
             for frame in range(FRAMES):
                 now = at * FRAMES + frame
                 outputs = memory(things[now].float(), ground[now].float(), lessons.ego(now), state)
@@ -204,22 +205,23 @@ def _fit(
         tell(f"epoch {epoch + 1} of {epochs}: loss {total / max(count, 1):.3f}, {time.monotonic() - began:.0f} s")
 
 
-MEMORY_SHAPE = (12, 24, 24)
-
-
 def train(folder: Path, *, seed: int = 7, tell: Tell = print) -> dict[str, nn.Module]:
     """All 48 networks by name, from the frames in a folder."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
     lessons = Lessons(folder)
     stacks = train_cameras(lessons, seed=seed, tell=tell)
-    found: dict[str, nn.Module] = {}
+    return shipped(stacks, train_second(lessons, stacks, seed=seed, tell=tell))
+
+
+def shipped(stacks: dict[str, CameraStack], second: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Network by name, without the parts that nobody reads: `found` where it is not watched, signs behind the car."""
+    networks: dict[str, nn.Module] = {}
     for name, stack in stacks.items():
-        shipped = copy.deepcopy(stack)
+        own = copy.deepcopy(stack)
         if name not in WATCHED:
-            shipped.objects.found = None
+            own.objects.found = None
         if name not in READS_SIGNS:
-            shipped.scene.signs = shipped.scene.signal = None
-        found[name] = shipped.trunk
-        found |= {f"{name}_{part}": shipped.get_submodule(part) for part in PARTS}
-    return found | train_second(lessons, stacks, seed=seed, tell=tell)
+            own.scene.signs = own.scene.signal = None
+        networks |= {name: own.trunk, **{f"{name}_{part}": own.get_submodule(part) for part in PARTS}}
+    return networks | second
