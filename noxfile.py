@@ -55,7 +55,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Types of gate/, and whether what it imports is declared."""
-    session.install(*PINNED, "-e", ".", *group("types"))
+    session.install(*PINNED, "-e", ".[onnx]", *group("types"))
     session.run("basedpyright")
     session.run("deptry", ".")
 

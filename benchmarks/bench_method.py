@@ -28,28 +28,31 @@ from gate.calibrate import Asked, OperatingPoint, Settled, as_points, settle
 from gate.curves import average_precision, curves
 from gate.heads import Series
 from gate.lattice import encode
+from gate.run.reducing import TOGETHER
 from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each, histogram
 
-#: Heads whose scores become evidence together, as the frames of a batch do in a run.
-BATCH = 4
 #: Heads that the peers are timed on; their time is scaled to all heads.
 SAMPLE = 20
 #: Seconds within which the contract engine has loaded.
 LOADING_S = 12
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+#: Seconds, and processor seconds of all threads of this process, which other work on the machine changes less.
+Spent = tuple[float, float]
+
+
+def spent(work: Callable[[], object]) -> Spent:
+    start, used = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
 
 
-def rounds_of(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each work, round by round: all works in every round, so that a busy machine slows all alike."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+def rounds_of(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[Spent]]:
+    """What each work took, round by round: all works in every round, so that a busy machine slows all alike."""
+    found: dict[str, list[Spent]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            found[name].append(seconds(work))
+            found[name].append(spent(work))
     return found
 
 
@@ -61,18 +64,18 @@ def scores(heads: int, events: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evidence_of(logits: np.ndarray, labels: np.ndarray) -> EvidenceTable:
-    """Evidence of all heads in one cell, batch by batch."""
+    """Evidence of all heads in one cell, as many reduced together as in a run."""
     heads, events = logits.shape
-    cell = np.zeros(BATCH * events, np.int64)
+    cell = np.zeros(TOGETHER * events, np.int64)
 
     def reduced(first: int) -> tuple[Ints, Ints]:
-        some = slice(first, first + BATCH)
+        some = slice(first, first + TOGETHER)
         codes = encode(logits[some]).reshape(-1)
         series = np.repeat(np.arange(len(codes) // events), events)
         keys, counts = histogram(series, cell[: len(codes)], labels[some].reshape(-1), codes)
         return keys + (first << 39), counts
 
-    parts = each(reduced, range(0, heads, BATCH))
+    parts = each(reduced, range(0, heads, TOGETHER))
     rows = tuple(Series(f"cam.it[{k}]", 0.0) for k in range(heads))
     keys, counts = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     return EvidenceTable(rows, 1, keys, counts, (), np.zeros((heads, 1, 0), np.int64))
@@ -119,11 +122,11 @@ def calibration(rounds: int, quick: bool) -> None:
         "from evidence": lambda: points_of(table),
     }
     if find_spec("torchmetrics"):
-        works["torchmetrics, a loop over heads"] = lambda: torchmetrics(logits[:sample], labels[:sample])
+        works["torchmetrics, a loop over heads"] = torchmetrics(logits[:sample], labels[:sample])
     found = rounds_of(works, rounds)
     for name in found:
         if "loop" in name:
-            found[name] = [s * heads / sample for s in found[name]]
+            found[name] = [(s * heads / sample, used * heads / sample) for s, used in found[name]]
     base = "scikit-learn, a loop over heads"
     title = (
         f"operating points + average precision: {heads:,} heads x {events:,} events, one cell, {os.cpu_count()} cores"
@@ -134,14 +137,19 @@ def calibration(rounds: int, quick: bool) -> None:
     print(f"entries of evidence a head: {len(table.keys) / heads:,.0f}\n")
 
 
-def torchmetrics(logits: np.ndarray, labels: np.ndarray) -> None:
+def torchmetrics(logits: np.ndarray, labels: np.ndarray) -> Callable[[], None]:
+    """The loop over heads, imported and ready."""
     import torch
     from torchmetrics.functional.classification import binary_average_precision, binary_precision_recall_curve
 
-    for k in range(len(logits)):
-        score, truth = torch.from_numpy(logits[k]), torch.from_numpy(labels[k].astype(np.int64))
-        binary_precision_recall_curve(score, truth)
-        binary_average_precision(score, truth)
+    torch.set_num_threads(1)  # as fast as two where cores are free, ten times faster where they are not
+
+    def loop() -> None:
+        for score, truth in zip(logits, labels.astype(np.int64), strict=True):
+            binary_precision_recall_curve(torch.from_numpy(score), torch.from_numpy(truth))
+            binary_average_precision(torch.from_numpy(score), torch.from_numpy(truth))
+
+    return loop
 
 
 def flips(rounds: int, quick: bool) -> None:
@@ -173,13 +181,13 @@ def decision(rounds: int, quick: bool) -> None:
     heads, items = (100, 1_000) if quick else (1_000, 1_000)
     with tempfile.TemporaryDirectory() as folder:
         write_wide(Path(folder), heads, items, items // 2)
-        spent = [compared(Path(folder)) for _ in range(rounds + 1)]
+        found = [compared(Path(folder)) for _ in range(rounds + 1)]
     name = f"{heads:,} heads x {items:,} items, {items // 2} calibration"
-    show("a whole decision over recorded predictions, after imports", {name: spent[1:]}, name)
+    show("a whole decision over recorded predictions, after imports", {name: found[1:]}, name)
 
 
-def compared(root: Path) -> float:
-    """Seconds of one comparison; the contract engine, an import of its own process, is loaded before."""
+def compared(root: Path) -> Spent:
+    """What one comparison took; the contract engine, a process of its own, is loaded before."""
     import gate.pipeline as pipeline
     from gate.suite.worker import contract_worker
 
@@ -188,16 +196,18 @@ def compared(root: Path) -> float:
         loaded = mock.patch.object(pipeline, "contract_worker", return_value=nullcontext(worker))
         asked = {"suite": root, "policy": root / "policy.toml", "thresholds": root / "thresholds"}
         with loaded:
-            return seconds(lambda: pipeline.compare_bundles(root / "bundles/old", root / "bundles/new", **asked))
+            return spent(lambda: pipeline.compare_bundles(root / "bundles/old", root / "bundles/new", **asked))
 
 
-def show(title: str, found: dict[str, list[float]], base: str) -> None:
-    """Median seconds, and the median over rounds of how many times faster than the baseline each is."""
+def show(title: str, found: dict[str, list[Spent]], base: str) -> None:
+    """Median seconds and processor seconds, and the median over rounds of how many times the baseline takes."""
     print(title)
-    print(f"{'':44}{'s':>9}{'times faster':>14}")
-    for name, spent in found.items():
-        ratio = statistics.median(b / s for b, s in zip(found[base], spent, strict=True))
-        print(f"{name:44}{statistics.median(spent):9.3f}{ratio:14.1f}")
+    print(f"{'':44}{'s':>9}{'times faster':>14}{'processor s':>13}{'times less':>12}")
+    for name, rounds in found.items():
+        s, used = (statistics.median(values) for values in zip(*rounds, strict=True))
+        pairs = list(zip(found[base], rounds, strict=True))
+        faster, less = (statistics.median(b[k] / r[k] for b, r in pairs) for k in (0, 1))
+        print(f"{name:44}{s:9.3f}{faster:14.1f}{used:13.3f}{less:12.1f}")
 
 
 PARTS = {"calibration": calibration, "flips": flips, "decision": decision}

@@ -40,7 +40,8 @@ class Head:
     channels: every channel that the network emits, in order; a single one is ("",).
     judged: positions in `channels` of those that count.
     outputs: (role, network.output) pairs that the head is read from; role "" when it is its own output.
-    levels: IoU levels of a detection head, else (0.0,).
+    levels: IoU levels of a detection head; of oriented objects their one IoU level and 0, the row of similarities; else
+    (0.0,).
     cap: distance at which depth ends, in `unit`; None for nowhere.
     period: degrees after which a direction is the same again.
     """
@@ -65,6 +66,11 @@ class Head:
     @property
     def network(self) -> str:
         return self.name.partition(".")[0]
+
+    @property
+    def objects(self) -> bool:
+        """Are boxes judged, which are read from several outputs?"""
+        return self.task == "detection" or len(self.outputs) > 1
 
 
 def prediction_name(head: str, channel: str, channels: int) -> str:

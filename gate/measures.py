@@ -37,7 +37,7 @@ class Metric:
 
     kind: `ratio` (sums -> numerator, denominator), `smooth` (sums -> value) or `curve` (score histogram -> value);
     ratio, value: the function of the first two.
-    needs: names of the sums it reads; `curve` for the histogram itself.
+    needs: names of the sums it reads; `curve` for the histogram itself, `similarity` for that of angles beside it.
     at_threshold: reads counts at an operating point.
     unitless: a share in 0..1. unit: else its own, "" for a pure number; None for the head's.
     support: what counts as support: events that are true, any events, or frames that hold any. beta: of F-beta, else 0.
@@ -166,6 +166,7 @@ _METRICS: dict[str, Metric] = {
         Metric("accuracy", "ratio", _COUNTS | {"tn"}, accuracy, at_threshold=True, support="events"),
         Metric("average_precision", "curve", frozenset({"curve"})),
         Metric("coco_ap", "curve", frozenset({"curve"})),
+        Metric("aos", "curve", frozenset({"similarity"})),
         _error("brier", "sum_brier", "sum_brier_square", unit=""),
         _error("log_loss", "sum_log_loss", "sum_log_loss_square", unit="nat"),
         _error("mae", "sum_abs_error", "sum_square_error"),

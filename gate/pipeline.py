@@ -99,6 +99,7 @@ def compare_bundles(
     anchored: Path | None = None,
     evidence: Sequence[Path] = (),
     store: Store | None = None,
+    device: str = "cpu",
     progress: Progress = _quiet,
     tell: Tell = _silent,
 ) -> Result:
@@ -107,8 +108,9 @@ def compare_bundles(
     suite, policy: of the protected side. thresholds: folder of released operating points; the incumbent's file is used
     when it is there. anchors: older bundles that drift is measured from; anchored: file that says which is whose, not
     needed for a single one. evidence: files of `gate run --export`, of the incumbent or an anchor, which then do not
-    run; store: where evidence is kept between runs; neither changes the answer. tell: takes lines that say what was
-    not run. Raises GateError for everything that a person must mend before the question can be answered.
+    run; store: where evidence is kept between runs; neither changes the answer. device: cpu | cuda. tell: takes lines
+    that say what was not run. Raises GateError for everything that a person must mend before the question can be
+    answered.
     """
     with contract_worker(suite) as contracts, ThreadPoolExecutor(1, thread_name_prefix="contracts") as beside:
         exam, rulebook = read_suite(suite), read_policy(policy)
@@ -126,16 +128,16 @@ def compare_bundles(
         brought = _brought(evidence, exam, [old, *older.values()])
 
         def answers(stage: str, b: Bundle) -> Run:
-            found = brought.get(b.digest) or run(b, exam, None, lambda n, of: progress(stage, n, of), store)
+            found = brought.get(b.digest) or run(b, exam, None, lambda n, of: progress(stage, n, of), store, device)
             tell_stored(stage, found, "a file" if b.digest in brought else "the store", tell)
             return found
 
         before = answers("incumbent", old)
         watch = watch_of(old, new, exam, impact, before.stored)
-        differing = _differing(old, new, exam, watch)
+        differing = _differing(old, new, exam, watch, device)
         if differing:
             identical = set()  # a digest that was wrong once is trusted no more
-        after = _run_what_changed(new, exam, before, identical, progress, store, tell)
+        after = _run_what_changed(new, exam, before, identical, progress, store, device, tell)
         _refuse(after, exam, watch, differing)
         if identical or watch is not None:
             tell(_what_ran(after, names, identical, watch, differing))
@@ -210,7 +212,7 @@ def compare_bundles(
         counted=facts.counted,
         networks=_networks(new, names, identical),
     )
-    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled)
+    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled, device)
     ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
     later = moved(anchor_of, cells, incumbent=old.digest, candidate=ships, unknown=unknown)
     return Result(decision, compared, points_a, points_b, later)
@@ -281,12 +283,15 @@ def _run_what_changed(
     identical: Collection[str],
     progress: Progress,
     store: Store | None,
+    device: str,
     tell: Callable[[str], None],
 ) -> Run:
     """Evidence of a candidate: of heads that the change cannot reach, the incumbent's own."""
     kept = {h.name for h in suite.heads if set(outputs_of(h)) <= set(identical)}
     changed = [h.name for h in suite.heads if h.name not in kept]
-    after = run(bundle, suite, changed, lambda n, of: progress("candidate", n, of), store) if changed else before
+    after = (
+        run(bundle, suite, changed, lambda n, of: progress("candidate", n, of), store, device) if changed else before
+    )
     if changed:
         tell_stored("candidate", after, "the store", tell)
         if after.runtime and before.runtime and after.runtime != before.runtime:
@@ -302,11 +307,11 @@ def _run_what_changed(
     )
 
 
-def _differing(old: Bundle, new: Bundle, suite: Suite, watch: Watch | None) -> tuple[str, ...]:
+def _differing(old: Bundle, new: Bundle, suite: Suite, watch: Watch | None, device: str) -> tuple[str, ...]:
     """Outputs that are called identical and are not, on the watched batch."""
     if watch is None:
         return ()
-    before, after = watched(old, suite, watch), watched(new, suite, watch)
+    before, after = (watched(bundle, suite, watch, device) for bundle in (old, new))
     return tuple(o for o in sorted(watch.outputs) if before.get(o) != after.get(o))
 
 

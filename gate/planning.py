@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gate.bundle import Bundle, read_bundle
+from gate.bundle import Bundle, impact_of, read_bundle
 from gate.compare import MIN_CLIPS, Comparison, Question, Side, compare, seed_of, sign_vectors
 from gate.errors import BundleError, SuiteError, UsageError
 from gate.judge import Facts, Identity, Policy, Rule, assign, read_policy
@@ -236,10 +236,10 @@ def _answered(
 
 
 def _unreached(old: Bundle, new: Bundle, exam: Suite, twin: Path | None) -> list[str]:
-    """Predictions of networks that both share. Raises UsageError when these are all, BundleError for a lacking head."""
+    """Predictions that are the same in both. Raises UsageError when these are all, BundleError for a lacking head."""
     names, _ = offered(new, exam)
-    same = {n.name for n in new.networks if (o := old.network(n.name)) is not None and o.digest == n.digest}
-    shared = [h for h in exam.heads if {o.partition(".")[0] for o in outputs_of(h)} <= same]
+    impact = impact_of(old, new)
+    shared = [h for h in exam.heads if all(impact.is_identical(o) for o in outputs_of(h))]
     if len(shared) == len(exam.heads):
         raise UsageError(
             "the twin is the bundle itself: they never differ, and every error would be 0",

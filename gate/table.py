@@ -306,8 +306,9 @@ def by_score(table: EvidenceTable) -> Entries:
     return Entries(len(table.series), table.keys, table.counts)
 
 
-def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 16) -> list[Ints]:
-    """Chosen rows (ascending) in runs whose evidence fits a processor's cache: about that many entries, a row at least.
+def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
+    """Chosen rows (ascending) in parts of about so many entries of evidence, a row at least: arrays that fit a cache of
+    some megabytes, and so few of them that threads seldom wait for the interpreter.
 
     What is computed row by row may be computed block by block, in any order and on any number of threads.
     """

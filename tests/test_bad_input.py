@@ -199,6 +199,17 @@ def test_heads_that_read_an_input_that_the_suite_does_not_have_are_broken(
     )
 
 
+def test_a_gpu_that_is_not_there_is_no_reason_to_run_elsewhere(
+    pictures: Path, programs: Programs, without_contract_worker: None
+) -> None:
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has a GPU")
+    for name in ("old", "new"):
+        program_bundle(pictures / name, programs.honest)
+    words = ("--device cuda: torch sees no GPU on this machine", "to mend: use --device cpu")
+    refused(gate(*COMPARE, "--device", "cuda", cwd=pictures), 2, *words)
+
+
 def test_a_program_with_other_channels_than_the_suite_judges_is_broken_not_a_crash(
     pictures: Path, programs: Programs, without_contract_worker: None
 ) -> None:

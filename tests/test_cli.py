@@ -136,7 +136,7 @@ def test_the_only_suite_and_the_policy_beside_it_are_found(releases: Path, witho
     [
         (("compare", "old"), ("compare needs two bundles", "to mend: gate compare INCUMBENT CANDIDATE")),
         ((*COMPARE, "--engine", "ray"), ("--engine ray is not in this version", "to mend: use --engine local")),
-        ((*COMPARE, "--device", "cuda"), ("--device cuda is not in this version", "to mend: use --device cpu")),
+        ((*COMPARE, "--device", "tpu"), ("--device tpu is not in this version", "to mend: use --device cpu or cuda")),
         (("compare", "old", "new"), ("there is no suite in suites/", "to mend: name one: --suite DIR")),
     ],
 )

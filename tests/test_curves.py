@@ -135,6 +135,24 @@ def test_predictions_do_not_touch_each_other(many: list[tuple[list[tuple[int, bo
             assert np.array_equal(value(together)[k : k + 1], value(alone), equal_nan=True)
 
 
+@laws
+@given(st.lists(st.tuples(scored, st.integers(0, 3)), min_size=1, max_size=4), st.integers(2, 9))
+def test_a_curve_is_the_same_however_its_events_are_cut_into_cells(
+    many: list[tuple[list[tuple[int, bool]], int]], cells: int
+) -> None:
+    series = [(*arrays(events), missed) for events, missed in many]
+    whole, cut = curve_of(*series, cells=1), curve_of(*series, cells=cells)
+    for name in ("code", "tp", "accepted", "positives", "starts", "total", "negatives_total", "run_tp", "run_accepted"):
+        assert getattr(whole, name).tolist() == getattr(cut, name).tolist()
+    for value in (average_precision, coco_average_precision):
+        assert np.array_equal(value(whole), value(cut), equal_nan=True)
+    # Each entry is in the bin of its code.
+    for curve in (whole, cut):
+        told = curve.bin[curve.entries.code != MISSED]
+        assert curve.code[told].tolist() == curve.entries.code[curve.entries.code != MISSED].tolist()
+        assert (curve.bin[curve.entries.code == MISSED] == -1).all()
+
+
 def test_only_the_chosen_cells_count() -> None:
     keys, counts = histogram(
         np.zeros(4, np.int64), np.array([0, 0, 1, 1]), np.array([True, False, True, False]), encode([2, 1, 1, 2])

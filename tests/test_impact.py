@@ -15,10 +15,12 @@ import pytest
 import torch
 from torch import nn
 
-from gate.bundle import Impact, Network, digests_of, impact_of, read_bundle
+from gate.bundle import Impact, Network, digests_of, impact_of, read_bundle, scanned
 from gate.errors import BundleError
 from gate.pipeline import Result, compare_bundles
-from gate.run import Watch, partition, program, run, session, stack, watched
+from gate.run import Watch, open_store, partition, program, run, session, stack, watched
+from gate.run.resume import made_by
+from gate.run.signature import Forward
 from gate.suite import read_suite
 from tests.support.hydra import archive, edited, nodes_of
 from tests.support.tiny import IMAGE, POLICY, SUITE, World, gate, refreeze, with_images
@@ -302,7 +304,7 @@ def test_a_difference_in_the_last_bit_is_seen_by_the_spot_check(
 # Sub-programs
 
 
-def loaded(network: Network) -> program.Forward:
+def loaded(network: Network) -> Forward:
     assert network.program is not None
     return program.load_program(network, network.program.read_bytes(), {"image": (3, 8, 8)}).forward
 
@@ -406,3 +408,34 @@ def test_a_sub_program_that_differs_from_the_whole_is_not_used(
     held = answered()
     assert list(held) == [f"cam.{head}" for head in HEADS]
     assert stack.bits(held["cam.range"]) == stack.bits(honest["cam.range"])
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_heads_that_a_release_left_alone_are_not_run_again_when_it_ships(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path / "store", print, required=True)
+    old, new = (read_bundle(bundle(tmp_path / name, programs[name])) for name in ("old", "range"))
+    first = run(old, read_suite(exam), store=store)
+    assert first.ran == ("cam.sign", "cam.range")
+    assert run(new, read_suite(exam), ["cam.range"], store=store).ran == ("cam.range",)
+    shipped = run(new, read_suite(exam), store=store)  # the candidate is the incumbent now
+    assert (shipped.ran, sorted(shipped.stored)) == ((), ["cam.range", "cam.sign"])
+    assert shipped.evidence["cam.sign"] == first.evidence["cam.sign"]
+
+
+def test_the_digests_of_a_bundle_are_kept_and_a_damaged_list_is_made_again(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, suite = open_store(tmp_path / "store", print, required=True), read_suite(exam)
+    made = read_bundle(bundle(tmp_path / "old", programs["old"]))
+    opened: list[Path] = []
+    scan = scanned
+    monkeypatch.setattr("gate.bundle.impact.scanned", lambda path: opened.append(path) or scan(path))
+    first = made_by(made, suite.heads, store)
+    assert made_by(made, suite.heads, store) == first == made_by(made, suite.heads)
+    assert len(opened) == 2  # of these three, the second read them from the store
+    (kept,) = (tmp_path / "store" / "bundles").iterdir()
+    kept.write_text(kept.read_text().replace('"cam.sign": "', '"cam.sign": "0'))
+    assert made_by(made, suite.heads, store) == first
+    assert len(opened) == 3

@@ -113,7 +113,7 @@ def test_boxes_stay_with_their_frames_when_a_few_frames_are_taken() -> None:
     from gate.suite import BoxTruth
 
     flat = boxes_of([[(0, (1.0, 0.0, 2.0, 2.0), False)], [], [(1, (3.0, 0.0, 4.0, 4.0), True)], []])
-    truth = BoxTruth(flat.frame, flat.label, flat.corners, flat.ignore)
+    truth = BoxTruth(flat.frame, flat.label, flat.corners, flat.ignore, flat.angle)
     batch = np.array([16, 17, 18, 19])
     answered = Answered(
         np.array([16, 18, 19]), {"": np.array([[0.0], [2.0], [3.0]])}, truth, batch, np.array([6, 8, 9]), 10

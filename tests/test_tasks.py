@@ -116,7 +116,7 @@ def test_the_events_of_frames_are_those_that_evidence_counts(kind: str, seed: in
             continue
         if kind in ("depth", "orientation raster"):  # of a raster, one event with its mean
             continue
-        if "curve" in task_of(head).yields(head).provides:
+        if task_of(head).yields(head).provides & {"curve", "similarity"}:
             expected = Counter[tuple[float | None, bool]]()
             for cell in cells:
                 for key, count in events(table, series, cell).items():
@@ -124,6 +124,8 @@ def test_the_events_of_frames_are_those_that_evidence_counts(kind: str, seed: in
             # The log-odds of a softmax differ in the last bits between one class and all at once.
             assert counted == expected or kind == "multiclass"
             assert counted.total() == expected.total()
+        if kind.endswith("objects"):
+            continue  # a box that is turned is wrong too
         if threshold is None:
             assert wrong == (table.sums("fp") + table.sums("fn"))[series].sum()
         else:
@@ -498,7 +500,7 @@ def test_the_order_of_ready_made_boxes_decides_nothing(seed: int) -> None:
 )
 def test_four_numbers_mean_what_the_suite_says(boxes: Any, numbers: tuple[float, ...]) -> None:
     head = boxes_head(decoder=Decoder("boxes", boxes=boxes, floor=0.1), levels=(1.0,))
-    [(label, logit, corners)] = detection.decode(ready([(numbers, 1.0, NO)]), head)
+    [(label, logit, corners, _)] = detection.decode(ready([(numbers, 1.0, NO)]), head)
     assert (label.tolist(), logit.tolist(), corners.tolist()) == ([0], [1.0], [[2.0, 4.0, 8.0, 12.0]])
     table = reduced(head, ready([(numbers, 1.0, NO)]), boxes_of([[(0, (2.0, 4.0, 8.0, 12.0), False)]]))
     assert events(table)[1.0, True] == 1
@@ -518,7 +520,7 @@ def test_peaks_of_a_heat_map_are_those_of_a_slow_loop(seed: int, peak: int, top:
     box = rng.normal(size=(3, 4, 6, 7)).astype(np.float32)
     decoder = Decoder("centernet", peak=peak, top=top, floor=floor)
     head = head_of("detection", ("car", "van"), score="sigmoid", decoder=decoder, levels=(0.5,))
-    for frame, (label, logit, corners) in enumerate(detection.decode({"heat": heat, "box": box}, head)):
+    for frame, (label, logit, corners, _) in enumerate(detection.decode({"heat": heat, "box": box}, head)):
         expected = centernet.peaks(heat[frame], box[frame], reach=peak // 2, top=top, floor=floor)
         assert list(zip(label.tolist(), logit.tolist(), map(tuple, corners.tolist()), strict=True)) == expected
 

@@ -177,9 +177,10 @@ def test_saturated_logits_rank_and_lose_as_what_they_are(limit: float) -> None:
     a = answers(1)
     b = scored(a, lambda e: math.copysign(limit, e.score if e.score else 1.0))
     at_threshold, curve, loss = (one(a, b, name) for name in ("f1", "average_precision", "log_loss"))
-    assert at_threshold.delta == 0.0
-    assert curve.verdict in ("regressed", "undecided")
-    assert loss.verdict == "regressed"
+    assert (at_threshold.delta, at_threshold.verdict) == (0.0, "non-inferior")
+    assert (curve.verdict, loss.verdict) == ("regressed", "regressed")
+    assert curve.reason.startswith("lost ")
+    assert curve.reason.endswith(" points of average precision on 39 clips, adjusted p 0.0010")
     wrong = sum((e.score >= 0) != e.positive for c in a for e in c if e.score is not None)
     events = sum(len(c) for c in a)
     assert loss.candidate == pytest.approx(wrong * min(limit, 65_504.0) / events, rel=1e-3)
@@ -196,6 +197,9 @@ def test_ties_count_the_same_in_every_order() -> None:
     for cell, name in zip(cells, ("average_precision", "coco_ap"), strict=True):
         assert cell.incumbent == pytest.approx(oracle.value(name, a))
         assert cell.candidate == pytest.approx(oracle.value(name, b))
+        assert cell.ci_low is not None
+        most = amount(-cell.ci_low, "", True)
+        assert told(cell) == ("non-inferior", f"at most {most} of {spelled(name)} lost, margin 5.0 points")
 
 
 # Clips of very different size.

@@ -122,4 +122,4 @@ def table(seed: int, repetitions: int) -> str:
 
 
 if __name__ == "__main__":
-    main(table, full=40, quick=2, what=__doc__.splitlines()[0])
+    main(table, full=60, quick=2, what=__doc__.splitlines()[0])

@@ -27,7 +27,7 @@ from .world import FRAMES
 
 BATCH = 32
 RATE, TUNING_RATE = 4e-3, 1.5e-3
-COMMON_EPOCHS, TUNING_EPOCHS, SECOND_EPOCHS, MEMORY_EPOCHS = 6, 1, 6, 5
+COMMON_EPOCHS, TUNING_EPOCHS, SECOND_EPOCHS, MEMORY_EPOCHS = 13, 2, 12, 8
 COMMON_STRIDE, TUNING_STRIDE, SECOND_STRIDE = 4, 2, 2  # every so many frames of a clip: neighbours look alike
 PARTS = ("objects", "road", "depth", "scene")
 Tell = Callable[[str], None]

@@ -13,15 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gate.bundle.made import NotUnderstoodError, digest
+
 #: Version of the archive's schema that is known here: major, and the highest minor.
 SCHEMA = (8, 20)
-#: Nodes of one graph; a larger one is taken as a whole, so that a hostile one costs no more than its bytes.
-MAX_NODES = 50_000
 _TENSOR = {"dtype", "sizes", "requires_grad", "device", "strides", "storage_offset", "layout"}
-
-
-class NotUnderstoodError(Exception):
-    """Something whose effect is not known here; the message says what. Never leaves this package."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,3 @@ def _tensors(archive: zipfile.ZipFile, folder: str, kind: str, given: set[str]) 
         form = digest("tensor", meta, entry.get("is_param"), content[path][1])
         found[name] = Tensor(digest("bytes", form, content[path][0]), form)
     return found
-
-
-def digest(*parts: Any) -> str:
-    """SHA-256 of plain JSON values, in which 1, 1.0, true and "1" differ."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -149,10 +149,9 @@ def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -
     if network.window is not None and (not 2 <= network.window <= MAX_WINDOW or network.state or not network.inputs):
         at = lines.where("networks", name, "window")
         found.append(f"{at}: a window is 2 to {MAX_WINDOW} frames of the inputs of a program without state")
-    if network.program is not None and not network.program.endswith(".pt2"):
-        found.append(
-            f"{lines.where('networks', name, 'program')}: programs are torch.export archives (.pt2) in this version"
-        )
+    if network.program is not None and not network.program.endswith((".pt2", ".onnx")):
+        at = lines.where("networks", name, "program")
+        found.append(f"{at}: programs are torch.export archives (.pt2) or ONNX models (.onnx)")
     if network.program is not None and not network.heads:
         found.append(f"{where}: a program needs `heads`, the names of its outputs in order")
     if network.program is not None and not network.inputs:

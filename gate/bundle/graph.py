@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zipfile import BadZipFile
 
-from gate.bundle.archive import MAX_NODES, Archive, NotUnderstoodError, digest, read_archive
-from gate.bundle.walk import Leaf, Made, Node, Walk
+from gate.bundle.archive import Archive, read_archive
+from gate.bundle.made import MAX_NODES, Graph, Leaf, Made, NotUnderstoodError, digest
+from gate.bundle.onnx_graph import onnx_graph
+from gate.bundle.onnx_scan import looks_like_onnx, read_onnx
+from gate.bundle.walk import Walk
+from gate.errors import BundleError
 
 _SYMBOL = re.compile(r"\b[a-z]{1,4}\d{1,9}\b")
 _MODEL = frozenset(
@@ -34,44 +37,20 @@ _GRAPH = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Graph:
-    """A program: leaves, then nodes in their order; a position counts through both.
-
-    heads: by name, what each is made of; needs: positions that a head takes directly. about: digest of what holds for
-    all heads: format, inputs and their limits. whole: why it is taken as a whole; empty when it is understood, and then
-    alone there are leaves and nodes.
-    """
-
-    heads: Mapping[str, Made]
-    needs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    leaves: tuple[Leaf, ...] = ()
-    nodes: tuple[Node, ...] = ()
-    about: str = ""
-    whole: str = ""
-
-    def taken(self, heads: Collection[str]) -> list[Leaf | Node]:
-        """All that the values of some heads are made of, in the graph's order; of a whole program nothing is known."""
-        found, pending = set[int](), [k for head in heads for k in self.needs[head]]
-        while pending:
-            position = pending.pop()
-            if position not in found:
-                found.add(position)
-                if position >= len(self.leaves):
-                    pending += self.nodes[position - len(self.leaves)].needs
-        everything = (*self.leaves, *self.nodes)
-        return [everything[k] for k in sorted(found)]
-
-
 def read_graph(data: bytes, heads: Sequence[str], sources: Mapping[str, Made]) -> Graph:
-    """The graph of an archive whose bytes passed `scanned`.
+    """The graph of a program whose bytes passed `scanned`.
 
     heads: names of its outputs, in the manifest's order. sources: program input -> what is fed into it.
     """
     try:
+        if looks_like_onnx(data):
+            return onnx_graph(read_onnx(data, "it"), heads, sources)
         return _read(read_archive(data), heads, sources)
     # A file that lies about its own structure is not understood, wherever that shows.
-    except (NotUnderstoodError, BadZipFile, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        *(NotUnderstoodError, BundleError, BadZipFile),
+        *(LookupError, TypeError, ValueError, AttributeError, RuntimeError),
+    ) as error:
         why = str(error) if isinstance(error, NotUnderstoodError) else f"its description is broken: {error!r}"
     content, fed = hashlib.sha256(data).hexdigest(), sorted((name, s.digest) for name, s in sources.items())
     whole = {head: digest("whole", content, fed, list(heads), head) for head in heads}
@@ -141,11 +120,18 @@ def _bound(spec: dict[str, Any]) -> Any:
 
 
 def _outputs(module: dict[str, Any], heads: Sequence[str]) -> dict[str, str]:
-    """head -> name of its value, as `gate.run.program` binds them: a dict by its keys, a sequence by position."""
-    graph, specs = module["graph"], module["signature"]["output_specs"]
-    if [spec.get("user_output", {}).get("arg") for spec in specs] != graph["outputs"]:
+    """head -> name of its value."""
+    outputs = module["graph"]["outputs"]
+    if [spec.get("user_output", {}).get("arg") for spec in module["signature"]["output_specs"]] != outputs:
         raise NotUnderstoodError("it writes into its weights or its inputs, or answers with something else")
-    names = [output["as_tensor"]["name"] for output in graph["outputs"]]
+    return bound(module, [output["as_tensor"]["name"] for output in outputs], heads)
+
+
+def bound(module: dict[str, Any], names: Sequence[str], heads: Sequence[str]) -> dict[str, str]:
+    """head -> its output among `names`, as `gate.run.program` binds them: a dict by its keys, a sequence by position.
+
+    module: the JSON of an exported program. Raises NotUnderstoodError when they are nested, or not the heads.
+    """
     first = module["module_call_graph"][0]
     version, tree = json.loads(first["signature"]["out_spec"])
     if first["fqn"] != "" or version != 1 or any(child["children_spec"] for child in tree["children_spec"]):

@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gate.bundle.archive import digest
 from gate.bundle.bundle import Bundle, Network
-from gate.bundle.graph import Graph, read_graph
+from gate.bundle.graph import read_graph
+from gate.bundle.made import Graph, Leaf, Made, Node, digest
 from gate.bundle.scan import scanned
-from gate.bundle.walk import Leaf, Made, Node
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,32 @@ def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
         if network.name in unread:
             found[network.name] = _unread(network)
             continue
-        made = heads_of(found)
-        fed = {name: made[source] if "." in source else _source(source) for name, source in network.inputs}
-        found[network.name] = read_graph(scanned(network.program), network.heads, fed)
+        found[network.name] = graph_in(network, scanned(network.program), found)
     return found
+
+
+def graph_in(network: Network, data: bytes, upstream: Mapping[str, Graph]) -> Graph:
+    """The graph of a network's program, which reads heads of others, and what it left itself of the frame before.
+
+    data: what `scanned` answered of it. A head that takes a state hangs on all states of its network, and these on one
+    another: a second reading feeds them with what the first one made of them.
+    """
+    made, fed = heads_of(upstream), dict[str, Made]()
+    for name, source in network.inputs:
+        fed[name] = _source(source) if "." not in source or name in network.state else made[source]
+        if network.window:
+            before = fed[name]
+            fed[name] = Made(*(digest("window", network.window, part) for part in (before.digest, before.form)))
+    graph = read_graph(data, network.heads, fed)
+    left = sorted(source.partition(".")[2] for name, source in network.inputs if name in network.state)
+    if not left:
+        return graph
+    states = [graph.heads[head] for head in left]
+    for name, source in network.inputs:
+        if name in network.state:
+            whole = ([s.digest for s in states], [s.form for s in states])
+            fed[name] = Made(*(digest("state", source, part) for part in whole))
+    return read_graph(data, network.heads, fed)
 
 
 def heads_of(graphs: Mapping[str, Graph]) -> dict[str, Made]:
@@ -117,13 +138,14 @@ def impact_of(old: Bundle, new: Bundle) -> Impact:
         reached,
         tuple(name for name in sides[1] if name not in sides[0]),
         tuple(name for name in sides[0] if name not in sides[1]),
-        tuple(
-            n.name
-            for n in new.networks
-            if (o := before.get(n.name)) is None or (o.content, o.inputs, o.heads) != (n.content, n.inputs, n.heads)
-        ),
+        tuple(n.name for n in new.networks if (o := before.get(n.name)) is None or _rewritten(o, n)),
         tuple(causes),
     )
+
+
+def _rewritten(before: Network, after: Network) -> bool:
+    wiring = [(n.content, n.inputs, n.heads, n.state, n.window) for n in (before, after)]
+    return wiring[0] != wiring[1]
 
 
 def _source(source: str) -> Made:
@@ -162,7 +184,7 @@ def _causes(
         if graph.whole:
             yield Cause(name, "whole", (graph.whole,), _full(name, heads))
             return
-    if dict(before.inputs) != dict(after.inputs):
+    if (before.inputs, before.state, before.window) != (after.inputs, after.state, after.window):
         yield Cause(name, "wiring", tuple(f"{k} = {s}" for k, s in after.inputs), _full(name, heads))
     elif ours.about != theirs.about:
         yield Cause(name, "format", (), _full(name, heads))

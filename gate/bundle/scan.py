@@ -1,4 +1,4 @@
-"""What a program archive may contain, decided from its bytes before any library loads it.
+"""What a program may contain, decided from its bytes before any library loads it; of archives here, of ONNX beside it.
 
 `torch.export.load` unpickles whatever an archive marks as pickled and hands native code to the system; there is no
 argument that forbids it. So an archive is read once, judged here, and the very bytes that were judged are loaded.
@@ -17,9 +17,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from gate.bundle.onnx_scan import looks_like_onnx, read_onnx
 from gate.errors import BundleError, RefusedError, shown
 from gate.strict import read_json
 
+#: What programs may be, by the endings of their names.
+KINDS = {".pt2": "a torch.export archive", ".onnx": "an ONNX model"}
 MAX_BYTES = 4 << 30
 MAX_ENTRIES = 4096
 _ENTRY = re.compile(
@@ -66,14 +69,32 @@ _NODES += (ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
 
 
 def scanned(path: Path) -> bytes:
-    """The bytes of a `.pt2` archive that is safe to hand to the loader.
+    """The bytes of a program that is safe to hand to its loader: a torch.export archive, or an ONNX model.
 
-    Raises RefusedError for pickled or native content and for any entry that is not on the list, BundleError when the
-    file is not such an archive.
+    What it is, its content says; a name that says something else is refused. Raises RefusedError for content that could
+    run code and for all that is not on the lists, BundleError when the file is broken or neither of the two.
     """
     if path.stat().st_size > MAX_BYTES:
         raise RefusedError(f"larger than {MAX_BYTES >> 30} GiB", where=str(path))
     data = path.read_bytes()
+    named = path.suffix if path.suffix in KINDS else ""
+    found = ".pt2" if data.startswith(b"PK") else ".onnx" if looks_like_onnx(data) else ""
+    if named and found and named != found:
+        raise RefusedError(
+            f"{KINDS[found]} under the name of {KINDS[named]}",
+            where=str(path),
+            mend=f"name it {path.stem}{found}, in bundle.toml as well",
+        )
+    if found == ".onnx":
+        read_onnx(data, str(path))
+    elif found or named == ".pt2":
+        _scan_archive(data, path)
+    else:
+        raise BundleError(f"not {KINDS[named or '.onnx']}", where=str(path), mend="export it anew")
+    return data
+
+
+def _scan_archive(data: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_directory(archive, data)
@@ -83,7 +104,6 @@ def scanned(path: Path) -> bytes:
         raise BundleError(
             f"not a torch.export archive: {shown(error)}", where=str(path), mend="write it with torch.export.save"
         ) from error
-    return data
 
 
 def _check_directory(archive: zipfile.ZipFile, data: bytes) -> None:

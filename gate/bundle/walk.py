@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from gate.bundle.archive import NotUnderstoodError, digest
+from gate.bundle.made import Leaf, Made, Node, NotUnderstoodError, digest
 from gate.bundle.operators import CHECK, FRESH, ONLY_IF, SIZES, VIEWS, WRITES
 
 #: Pieces of memory that one value may lie in.
@@ -26,31 +26,7 @@ _LITERALS = frozenset(
 _NODE = frozenset(("target", "inputs", "outputs", "metadata", "is_hop_single_tensor_return", "name"))
 
 
-@dataclass(frozen=True)
-class Made:
-    """What something is made of. digest: names its value; form: the same with only the shapes of weights."""
-
-    digest: str
-    form: str
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """What a program is given. kind: a stored tensor, or an input; name: of the weight, or of the program's input."""
-
-    kind: Literal["weight", "input"]
-    name: str
-    made: Made
-
-
-@dataclass(frozen=True)
-class Node:
-    """A call of an operator. name: as in the file. needs: positions in the graph of all that must come before it."""
-
-    name: str
-    target: str
-    made: Made
-    needs: tuple[int, ...]
+_NOTHING = Made("", "")
 
 
 @dataclass
@@ -60,7 +36,7 @@ class _Memory:
     """
 
     writable: bool
-    log: Made = Made("", "")
+    log: Made = _NOTHING
     last: tuple[int, ...] = ()
     seen: set[str] = field(default_factory=set)
     twins: bool = False

@@ -18,8 +18,9 @@ B5). A constraint `at c` is proven instead (`gate.calibrate.guaranteed`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ from gate.measures import divide
 from gate.table import Floats, Ints
 
 Mask = NDArray[np.bool_]
+#: Values of the series, (S,), at each of some bins.
+Spread = Callable[[NDArray[Any]], NDArray[Any]]
 NEAR = 0.02
 
 
@@ -79,44 +82,56 @@ class Range:
 
 
 def near_best(curve: Curves, goals: Goals) -> Range:
-    """The middle of what is near-optimal: of F (F1 for a constraint, should it fall back), or of the cost."""
-    value = _f_of_bins(curve, goals.beta)
-    if goals.cost.any():
-        fn = curve.spread(curve.total) - curve.tp
-        cost = curve.spread(goals.fn) * fn + curve.spread(goals.fp) * curve.fp
-        value = np.where(curve.spread(goals.cost), -cost, value)
-    best = _greatest(value, curve)
-    least = best - np.where(goals.cost, NEAR * np.abs(best), NEAR)
-    return _hull_midpoint(np.flatnonzero(value >= curve.spread(least)), curve)
+    """The middle of what is near-optimal: of F (F1 for a constraint, should it fall back), or of the cost.
 
-
-def _f_of_bins(curve: Curves, beta: Floats) -> Floats:
-    """F-beta (`gate.measures.f_beta`) at each bin, (B,), (1 + b²) tp / (tp + fp + b² positives); a bin holds an event,
-    so nothing is divided by 0.
+    Within a run of equal true positives both only get worse, so the best bin begins one, and only runs that begin
+    near-optimal hold more bins that are.
     """
-    b = beta * beta
-    gain = 1 + (b[0] if len(b) and (b == b[0]).all() else curve.spread(b))
-    below = curve.spread(b * curve.total)
-    below += curve.accepted
-    return np.divide(gain * curve.tp, below, out=below)
+    sizes = np.diff(curve.run_starts)
+    value = _worth(curve, goals, lambda each: np.repeat(each, sizes), curve.run_tp, curve.run_accepted)
+    best = _greatest(value, curve.run_starts)
+    least = best - np.where(goals.cost, NEAR * np.abs(best), NEAR)
+    good = np.flatnonzero(value >= np.repeat(least, sizes))
+    sizes = np.diff(curve.runs, append=len(curve.ends))[good]
+    at = np.arange(sizes.sum()) + np.repeat(curve.runs[good] - (np.cumsum(sizes) - sizes), sizes)
+    whole = curve.ends[at]  # a bin is told by its last entry
+    run, at = np.repeat(good, sizes)[whole], at[whole]
+    series = curve.run_series[run]
+    accepted = curve.run_accepted[run] + curve.seen[at] - curve.seen[curve.runs[run]]
+    near = _worth(curve, goals, lambda each: each[series], curve.run_tp[run], accepted) >= least[series]
+    return _hull_midpoint(at[near], curve)
 
 
-def _greatest(value: Floats, curve: Curves) -> Floats:
-    """Greatest value of each series, (S,); -inf for one without scores."""
-    best = np.full(len(curve.total), -np.inf)
-    some = curve.starts[1:] > curve.starts[:-1]
+def _worth(curve: Curves, goals: Goals, spread: Spread, tp: Ints, accepted: Ints) -> Floats:
+    """What is made greatest at some bins: F-beta (`gate.measures.f_beta`), or the cost turned round."""
+    b = goals.beta * goals.beta
+    gain = 1 + (b[0] if len(b) and (b == b[0]).all() else spread(b))
+    # (1 + b²) tp / (tp + fp + b² positives): a bin holds an event, so nothing is divided by 0.
+    value = gain * tp / (spread(b * curve.total) + accepted)
+    if goals.cost.any():
+        cost = spread(goals.fn) * (spread(curve.total) - tp) + spread(goals.fp) * (accepted - tp)
+        value = np.where(spread(goals.cost), -cost, value)
+    return value
+
+
+def _greatest(value: Floats, starts: Ints) -> Floats:
+    """Greatest value of each series, (S,), of which `starts` holds the first; -inf for one without."""
+    best = np.full(len(starts) - 1, -np.inf)
+    some = starts[1:] > starts[:-1]
     if some.any():
-        best[some] = np.maximum.reduceat(value, curve.starts[:-1][some])
+        best[some] = np.maximum.reduceat(value, starts[:-1][some])
     return best
 
 
-def _hull_midpoint(bins: Ints, curve: Curves) -> Range:
-    """Of the near-optimal bins (ascending) of each series: the one nearest their middle, the lowest, the highest."""
-    edges = np.searchsorted(bins, curve.starts)
+def _hull_midpoint(at: Ints, curve: Curves) -> Range:
+    """Of the near-optimal bins of each series, by their last entries (ascending): the one nearest their middle, the
+    lowest, the highest.
+    """
+    edges = np.searchsorted(at, curve.entries.starts)
     some = edges[1:] > edges[:-1]
     chosen, low, high = (np.full(len(some), -1) for _ in range(3))
     if some.any():
-        codes, begins, sizes = curve.codes_of(bins), edges[:-1][some], np.diff(edges)[some]
+        codes, begins, sizes = ~curve.entries.place[at] & 0xFFFF, edges[:-1][some], np.diff(edges)[some]
         logit = logits_of(codes)
         low[some], high[some] = codes[edges[1:][some] - 1], codes[begins]
         distance = np.abs(logit - np.repeat((logits_of(low[some]) + logits_of(high[some])) / 2, sizes))
@@ -159,9 +174,9 @@ def best_feasible(curve: Curves, goals: Goals, shipped: Floats) -> Feasible:
     readable = goals.constrained[series] & (accepted >= least[series])
     held = np.where(readable, held, -1.0)
     met = readable & (held >= goals.level[series])
-    best = _greatest(np.where(met, wanted, -np.inf), curve)
+    best = _greatest(np.where(met, wanted, -np.inf), curve.starts)
     top = np.flatnonzero(met & (wanted == best[series]))
-    attained = _greatest(held, curve)
+    attained = _greatest(held, curve.starts)
     tp, fp = curve.counts_at(codes_of(shipped))
     held_now, wanted_now = _turned(goals.recall, divide(tp, tp + fp), divide(tp, curve.total.astype(float)))
     with np.errstate(invalid="ignore"):

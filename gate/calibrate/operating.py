@@ -157,7 +157,7 @@ def settle(curve: Curves, index: ClipIndex, asked: Asked) -> Settled:
     goals, shipped = asked.goals, asked.shipped
     best = _chosen(near_best(curve, goals), curve, index, goals, shipped, asked.firm)
     kept = asked.fixed & ~np.isnan(shipped)
-    nothing = (curve.total == 0) | (np.diff(curve.starts) == 0)
+    nothing = (curve.total == 0) | (np.diff(curve.run_starts) == 0)
     status = np.where(kept, "kept", best.status)
     status = np.where(nothing, np.where(curve.total == 0, "no_positives", "no_scores"), status)
     threshold = np.where(kept | nothing, shipped, best.threshold)

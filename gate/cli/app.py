@@ -35,6 +35,7 @@ PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the reports; reports/CANDIDATE.")]
 ThresholdsOption = Annotated[Path | None, typer.Option("--thresholds", help="Released operating points; thresholds/.")]
 FramesOption = Annotated[int, typer.Option("--frames", min=0, help="Pictures in the report.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="Where programs run: cpu, or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json instead of the table.")]
 
 
@@ -93,7 +94,7 @@ def compare(
     ] = None,
     kept: store.Option = None,
     engine: Annotated[str, typer.Option(help="local")] = "local",
-    device: Annotated[str, typer.Option(help="cpu")] = "cpu",
+    device: DeviceOption = "cpu",
     frames: FramesOption = 60,
     json: JsonOption = False,
 ) -> None:
@@ -102,14 +103,14 @@ def compare(
     given = [p for p in (incumbent_option, incumbent, candidate, candidate_option) if p is not None]
     if len(given) != 2:
         raise UsageError("compare needs two bundles", mend="gate compare INCUMBENT CANDIDATE")
-    for name, value, able in (("--engine", engine, "local"), ("--device", device, "cpu")):
-        if value != able:
-            raise UsageError(f"{name} {value} is not in this version", mend=f"use {name} {able}")
+    for name, value, able in (("--engine", engine, ["local"]), ("--device", device, ["cpu", "cuda"])):
+        if value not in able:
+            raise UsageError(f"{name} {value} is not in this version", mend=f"use {name} {' or '.join(able)}")
     exam = paths.suite_folder(suite)
     rules, released = paths.policy_file(policy, exam), paths.thresholds_folder(thresholds)
     if anchors is not None and not anchor:
         raise UsageError("--anchors names releases that are not given", mend="name each with --anchor BUNDLE")
-    others = (anchor or (), anchors, evidence or (), frames)
+    others = (anchor or (), anchors, evidence or (), frames, device)
     raise typer.Exit(_compare(given[0], given[1], exam, rules, out, released, json, kept, *others))
 
 
@@ -126,6 +127,7 @@ def _compare(
     anchored: Path | None = None,
     evidence: Sequence[Path] = (),
     frames: int = 60,
+    device: str = "cpu",
 ) -> int:
     from gate.pipeline import compare_bundles
 
@@ -143,6 +145,7 @@ def _compare(
             anchored=anchored,
             evidence=evidence,
             store=opened,
+            device=device,
             progress=progress,
             tell=store.said_once(),
         )
@@ -206,6 +209,7 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for evidence.safetensors.")] = None,
     kept: store.Option = None,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Run one bundle over the suite and write its evidence, for `gate compare --evidence` elsewhere."""
     from gate.bundle import read_bundle
@@ -221,7 +225,7 @@ def run(
     paths.writable(file.parent, "--export")
     opened = store.opened(kept)
     with progress_bar() as progress:
-        answers = run_bundle(made, exam, None, lambda done, of: progress("run", done, of), opened)
+        answers = run_bundle(made, exam, None, lambda done, of: progress("run", done, of), opened, device)
     tell_stored("run", answers, "the store", store.said_once())
     write_evidence(file, answers, made, exam)
     faults = answers.faults()

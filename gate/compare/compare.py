@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.compare.effects import Effects, ScoredSide, precision_effects, ratio_effects, smooth_effects
+from gate.compare.effects import Effects, ScoredSide, curve_effects, ratio_effects, smooth_effects
 from gate.compare.sums import named_sums
 from gate.curves import average_precision, curves
 from gate.lattice import NO_THRESHOLD
@@ -153,7 +153,7 @@ def _parts(
             sums_a, sums_b = (_by_clip(p, p.sums, first, part, what) for p in (a, b))
             same = _by_clip(b, b.same, first, part, what) if what.at_threshold else sums_b
             if what.kind == "curve":
-                effects = precision_effects(a.scored, b.scored, part.cells, groups, name == "coco_ap")
+                effects = curve_effects(what, a.scored, b.scored, part.cells, groups)
             else:
                 effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
             thresholded = what.at_threshold & ~own

@@ -9,13 +9,20 @@ so one array of d and one of weights serve every null hypothesis `delta >= -s`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.curves import Curves, average_precision, coco_average_precision, curves, running_from_end
+from gate.curves import (
+    Curves,
+    average_precision,
+    coco_average_precision,
+    curves,
+    orientation_similarity,
+    running_from_end,
+)
 from gate.measures import Metric, divide
 from gate.table import Entries, Floats, Ints, entries_of
 
@@ -132,26 +139,31 @@ class ScoredSide:
     clips: int
 
 
-def precision_effects(a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints, coco: bool) -> Effects:
-    """Effects of average precision, step-wise by influence values or COCO's by leaving one clip out.
+#: Metrics of curves without influence values: clips are left out one by one.
+_OF_CURVES = {"coco_ap": coco_average_precision, "aos": orientation_similarity}
 
-    groups: (m, L) series of each prediction, one an IoU level; the value is the mean over levels.
+
+def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints) -> Effects:
+    """Effects of a metric of score histograms: average precision by influence values, others by leaving one clip out.
+
+    groups: (m, L) series of each prediction, one an IoU level; the value is the mean over levels. Of `aos` the second
+    series holds similarities, and the value is that of the first.
     """
     m, levels = groups.shape
-    read = _coco if coco else _influence
-    side_a, side_b = (
-        read(ScoredSide(entries_of(s.entries, groups.reshape(-1)), s.clip, s.clips), cells) for s in (a, b)
-    )
+    of_curve = _OF_CURVES.get(metric.name)
+    chosen = (ScoredSide(entries_of(s.entries, groups.reshape(-1)), s.clip, s.clips) for s in (a, b))
+    side_a, side_b = (_influence(s, cells) if of_curve is None else _each_left_out(s, cells, of_curve) for s in chosen)
 
     def mean(values: Floats) -> Floats:
-        return values.reshape(m, levels, *values.shape[1:]).mean(axis=1)
+        rows = values.reshape(m, levels, *values.shape[1:])
+        return rows[:, 0] if metric.name == "aos" else rows.mean(axis=1)
 
     value_a, value_b = mean(side_a.value), mean(side_b.value)
     positives = mean(side_a.positives)
     total = positives.sum(axis=1)
     weight = divide(positives, total[:, None])
     lost = divide(np.ones_like(total), total)
-    if coco:
+    if of_curve is not None:
         present = mean(side_a.events) + mean(side_b.events) > 0
         without = mean(side_b.clip_values) - mean(side_a.clip_values)
         return _left_out(value_a, value_b, without, 1.0, present, weight, lost)
@@ -211,16 +223,16 @@ def _influence(side: ScoredSide, cells: Mask) -> _Side:
     )
 
 
-def _coco(side: ScoredSide, cells: Mask) -> _Side:
-    """COCO average precision, and its value without each clip."""
+def _each_left_out(side: ScoredSide, cells: Mask, value: Callable[[Curves], Floats]) -> _Side:
+    """A metric of curves, and its value without each clip."""
     inside = cells & (side.clip >= 0)
     curve = curves(side.entries, inside)
     count = curve.entries.count.astype(float)
     without = np.full((side.entries.rows, side.clips), np.nan)
     for j in range(side.clips):
-        without[:, j] = coco_average_precision(curves(side.entries, inside & (side.clip != j)))
+        without[:, j] = value(curves(side.entries, inside & (side.clip != j)))
     return _Side(
-        coco_average_precision(curve),
+        value(curve),
         without,
         _by_clip(side, curve, count * curve.entries.positive),
         _by_clip(side, curve, count),

@@ -11,6 +11,7 @@ from gate.measures import metric
 _SPELLED = {
     "average_precision": "average precision",
     "coco_ap": "COCO average precision",
+    "aos": "AOS",
     "iou": "IoU",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
@@ -20,10 +21,10 @@ _SPELLED = {
     "sq_rel": "SqRel",
     "rmse_log": "RMSE of logs",
     "silog": "SILog",
-    "delta_1": "δ < 1.25",
-    "delta_2": "δ < 1.25²",
-    "delta_3": "δ < 1.25³",
-    "within_15_degrees": "share within 15°",
+    "delta_1": "share within a factor of 1.25",
+    "delta_2": "share within a factor of 1.25 squared",
+    "delta_3": "share within a factor of 1.25 cubed",
+    "within_15_degrees": "share within 15 degrees",
 }
 _PER_IMAGE = "_per_image"
 

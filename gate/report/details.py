@@ -34,7 +34,9 @@ LEVELS = 3
 
 @dataclass(frozen=True)
 class Compared:
-    """What a decision rested on. points: prediction -> operating point, of incumbent and candidate."""
+    """What a decision rested on. points: prediction -> operating point, of incumbent and candidate. device: where the
+    programs ran.
+    """
 
     incumbent: Bundle
     candidate: Bundle
@@ -46,6 +48,7 @@ class Compared:
     layout: Layout
     index: ClipIndex
     points: tuple[Mapping[str, OperatingPoint], Mapping[str, OperatingPoint]]
+    device: str = "cpu"
 
     @cached_property
     def row_of(self) -> dict[tuple[str, str], int]:
@@ -133,7 +136,8 @@ class Detail:
 def details(compared: Compared, leads: Sequence[Cell]) -> tuple[Detail, ...]:
     """Details of the predictions that these cells lead, in their order; of groups and unmeasured ones nothing."""
     wanted = [c for c in leads if c.prediction in compared.layout.rows and c.delta is not None]
-    rows = {p: _levels(compared.layout.rows[p]) for p in (c.prediction for c in wanted)}
+    level = [series.level for series in compared.before.table.series]
+    rows = {p: _levels(compared.layout.rows[p], level) for p in (c.prediction for c in wanted)}
     scored = {p: r for p, r in rows.items() if not compared.layout.decided[r[0]]}
     pairs, scores = _scored(compared, scored)
     errors = _errors(compared, [p for p in rows if p not in scored])
@@ -150,8 +154,9 @@ def details(compared: Compared, leads: Sequence[Cell]) -> tuple[Detail, ...]:
     )
 
 
-def _levels(rows: tuple[int, ...]) -> tuple[int, ...]:
-    """First, middle and last of a prediction's series."""
+def _levels(rows: tuple[int, ...], level: Sequence[float]) -> tuple[int, ...]:
+    """First, middle and last of a prediction's series, without the row of similarities that oriented objects have."""
+    rows = tuple(row for row in rows if level[row] or len(rows) == 1)
     return rows if len(rows) <= LEVELS else (rows[0], rows[len(rows) // 2], rows[-1])
 
 

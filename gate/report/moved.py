@@ -123,6 +123,7 @@ def moved_frames(
     chosen: Sequence[Chosen],
     *,
     limit: int,
+    device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[tuple[Moved, ...], pa.Table]:
     """What moved for each chosen prediction, in that order, and the table of all flips (see `gate.report.flips`).
@@ -136,7 +137,7 @@ def moved_frames(
     heads = {t.head.name for t in trails}
     clips = {clip for c in chosen for clip in c.clips}
     held, frames = 0, suite.frames
-    for rows, answers in replay((incumbent, candidate), suite, heads, clips, progress) if clips else ():
+    for rows, answers in replay((incumbent, candidate), suite, heads, clips, progress, device) if clips else ():
         here = set(frames.clip[rows].tolist())
         for trail in trails:
             if here.isdisjoint(trail.chosen.clips):

@@ -23,6 +23,8 @@ MEANINGS = {
     "rank, whatever the threshold.",
     "coco_ap": "COCO average precision is the mean over IoU levels of precision at 101 recalls: it falls when boxes "
     "are missed, invented or badly placed.",
+    "aos": "Average orientation similarity is precision in which a hit counts for how well its angle fits: it falls "
+    "when objects are missed, invented or turned.",
     "iou": "IoU is the share of right places among all that either truth or prediction calls this class.",
     "precision": "Precision is the share of accepted answers that are right.",
     "recall": "Recall is the share of what is there that was found.",
@@ -35,8 +37,8 @@ MEANINGS = {
     "silog": "SILog is what remains of the error of logarithms when a wrong scale of the whole is forgiven.",
     "within_15_degrees": "The share of directions that are right within 15 degrees.",
     "delta_1": "The share of pixels whose distance is right within a factor of 1.25.",
-    "delta_2": "The share of pixels whose distance is right within a factor of 1.25².",
-    "delta_3": "The share of pixels whose distance is right within a factor of 1.25³.",
+    "delta_2": "The share of pixels whose distance is right within a factor of 1.25 squared.",
+    "delta_3": "The share of pixels whose distance is right within a factor of 1.25 cubed.",
 }
 
 

@@ -25,10 +25,10 @@ def told(head: Head, flips: Sequence[Flip], before: Events, after: Events) -> st
     """`missed by the candidate: probability 0.91 → 0.12`, `3 boxes missed that the incumbent found`,
     `1,204 more pixels wrong`, `error +0.3 m → +1.9 m`, of a raster `mean absolute error 0.3 m → 1.9 m`.
     """
+    if head.objects:
+        return _boxes(flips, oriented=head.task == "orientation")
     if head.task in ("depth", "orientation", "regression"):
         return _errors(head, before, after)
-    if head.task == "detection":
-        return _boxes(flips)
     if head.task in _PLACES:
         return _places(flips, _PLACES[head.task], before, after)
     if not len(before.truth):
@@ -67,15 +67,19 @@ def _errors(head: Head, before: Events, after: Events) -> str:
     return f"{'mean absolute error' if raster else 'error'} {old}{unit if len(unit) < 6 else ''} → {new}{unit}"
 
 
-def _boxes(flips: Sequence[Flip]) -> str:
+def _boxes(flips: Sequence[Flip], *, oriented: bool) -> str:
+    wrong = "missed or turned" if oriented else "missed"
     number = {kind: sum(f.count for f in flips if f.kind == kind) for kind in _DECIDED}
     parts = [
-        f"{count(number['missed'], 'box', 'boxes')} missed that the incumbent found" if number["missed"] else "",
+        f"{count(number['missed'], 'box', 'boxes')} {wrong} that the incumbent found" if number["missed"] else "",
         count(number["false-alarm"], "new false alarm") if number["false-alarm"] else "",
-        f"{count(number['found'], 'box', 'boxes')} found that the incumbent missed" if number["found"] else "",
+        f"{count(number['found'], 'box', 'boxes')} found that the incumbent {wrong}" if number["found"] else "",
         f"{count(number['rejected'], 'false alarm')} fewer" if number["rejected"] else "",
     ]
-    sentence = ", ".join(p for p in parts if p) or "no box flipped, but their scores fell"
+    sentence = (
+        ", ".join(p for p in parts if p)
+        or f"no box flipped, but their scores {'or angles got worse' if oriented else 'fell'}"
+    )
     return f"{sentence}: probability {_change(*flips[0].scores)}" if len(flips) == 1 else sentence
 
 

@@ -47,7 +47,13 @@ def write_reports(
         panels = details(compared, [c for c in leads if c.impact == "reached"])
         wanted = chosen(compared, leads)
         moved, flips = moved_frames(
-            compared.incumbent, compared.candidate, compared.suite, wanted, limit=frames, progress=progress
+            compared.incumbent,
+            compared.candidate,
+            compared.suite,
+            wanted,
+            limit=frames,
+            device=compared.device,
+            progress=progress,
         )
     verdict = verdict_json(decision, time=time)
     texts = {

@@ -22,7 +22,7 @@ _MEND = "write it anew: gate run BUNDLE --suite SUITE --export FILE"
 
 def write_evidence(path: Path, answers: Run, bundle: Bundle, suite: Suite) -> None:
     """Write what a bundle answered on a suite. Raises UsageError when that is not possible."""
-    made = {head.name: made_by(bundle, head) for head in suite.heads if head.name in answers.evidence}
+    made = made_by(bundle, [head for head in suite.heads if head.name in answers.evidence])
     parts = {name: Part(answers.evidence[name], answers.summaries[name]) for name in made}
     scope = Scope(suite.digest, answers.runtime, versions(live=bool(answers.runtime)))
     whole = Span(0, len(suite.frames.ids), 0, suite.frames.cells)
@@ -54,7 +54,7 @@ def read_evidence(path: Path, suite: Suite, bundles: Collection[Bundle]) -> tupl
     names, _ = offered(bundle, suite)
     present = [head for head in suite.heads if set(outputs_of(head)) <= names]
     whole = Span(0, len(suite.frames.ids), 0, suite.frames.cells)
-    if pack.span != whole or pack.made_by != {head.name: made_by(bundle, head) for head in present}:
+    if pack.span != whole or pack.made_by != made_by(bundle, present):
         raise EvidenceError("this evidence is not of all heads and frames of the bundle", where=str(path), mend=_MEND)
     return bundle, Run(
         {head.name: pack.parts[head.name].table for head in present},

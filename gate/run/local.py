@@ -124,7 +124,7 @@ def run(
     look = witness(bundle)
     for group, least in groups:
         scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
-        made = {t.head.name: made_by(bundle, t.head) for t in group}
+        made = made_by(bundle, [t.head for t in group], store)
         parts, whole = resumed(
             store, scope, suite, spans_of(suite.frames, least), made, ask, look, lambda n: progress(n, total)
         )

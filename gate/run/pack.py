@@ -30,7 +30,7 @@ Array = NDArray[Any]
 Pairs = tuple[tuple[str, str], ...]
 
 #: Of the format, and of what evidence means: part of every address.
-SCHEMA = "gate.evidence/2"
+SCHEMA = "gate.evidence/3"
 #: Bytes of a header: a thousand heads fill half a megabyte.
 MAX_HEADER = 64 << 20
 _ARRAYS = ("rows", "cell", "code", "count", "sums", "unfinite", "low", "high")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Network, scanned
-from gate.errors import BundleError, GateError, LockError, shown
+from gate.errors import BundleError, GateError, LockError, UsageError, shown
 from gate.lock import digest_of
 from gate.run.machine import cores
 from gate.run.wire import EndedError, receive, send
@@ -123,6 +123,8 @@ def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] 
         why = ""
         for head, _ in _play(worker, about, {"program": np.frombuffer(data, np.uint8)}, network.name, LIMITS.load_s):
             why = shown(head.get("failed", ""), 400)
+            if "usage" in head:
+                raise UsageError(why, where=str(network.program))
         worker.loaded[network.name] = why
     return worker.loaded[network.name]
 

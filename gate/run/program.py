@@ -8,35 +8,16 @@ from __future__ import annotations
 import io
 import operator
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.bundle import Graph, Network, Node, program_graph, scanned
+from gate.bundle import Graph, Network, Node, program_graph
 from gate.errors import BundleError, shown
+from gate.run.signature import Program, check_inputs, first_line
 
 Array = NDArray[Any]
-
-
-class Forward(Protocol):
-    """A forward pass: program input -> (B, ...) float32 in, head -> ((B, ...) float32, dtype) out.
-
-    heads: those that are asked for, None for all. Others are then not computed, unless the program cannot be cut.
-    """
-
-    def __call__(
-        self, inputs: Mapping[str, Array], heads: Collection[str] | None = None
-    ) -> dict[str, tuple[Array, str]]: ...
-
-
-@dataclass(frozen=True)
-class Program:
-    """shapes: program input -> shape of one frame, None where any size is taken."""
-
-    forward: Forward
-    shapes: Mapping[str, tuple[int | None, ...]]
 
 
 def prepare(threads: int) -> None:
@@ -77,9 +58,10 @@ def load_program(
 
         exported = move_to_device_pass(exported, device)
     module, graph = exported.module(), program_graph(network, data)
-    _check_inputs(exported, network, shapes, where)
     order = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
     given = {n.name: n.meta["val"] for n in exported.graph.nodes if n.op == "placeholder" and "val" in n.meta}
+    sizes = {name: tuple(_size(d) for d in given[name].shape) if name in given else None for name in order}
+    check_inputs(sizes, network, shapes, where)
     spec: Any = exported.call_spec.in_spec
     parts: dict[tuple[str, ...], tuple[Any, tuple[str, ...]]] = {network.heads: (module, network.heads)}
 
@@ -98,13 +80,13 @@ def load_program(
             with torch.inference_mode():
                 result = program(*args, **kwargs)
         except Exception as error:  # guards, shapes, operators, memory: the program's own failure, never a verdict
-            raise BundleError(f"the program failed: {_first_line(error)}", where=where) from error
+            raise BundleError(f"the program failed: {first_line(error)}", where=where) from error
         return {
             head: (_to_numpy(tensor, head, len(arrays[0]), where), str(tensor.dtype).removeprefix("torch."))
             for head, tensor in _named(result, named, where).items()
         }
 
-    return Program(forward, {name: tuple(_size(d) for d in given[name].shape[1:]) for name in order if name in given})
+    return Program(forward, {name: dims[1:] for name, dims in sizes.items() if dims is not None})
 
 
 def _size(dimension: Any) -> int | None:
@@ -149,46 +131,10 @@ def _exported(data: bytes, where: str) -> Any:
         return torch.export.load(io.BytesIO(data))
     except Exception as error:  # the loader raises anything; whatever it is, this program cannot be examined
         raise BundleError(
-            f"the program cannot be loaded: {_first_line(error)}",
+            f"the program cannot be loaded: {first_line(error)}",
             where=where,
             mend="export it anew with torch.export.save",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return shown((str(error).strip() or type(error).__name__).splitlines()[0], 300)
-
-
-def _check_inputs(exported: Any, network: Network, shapes: Mapping[str, tuple[int, ...] | None], where: str) -> None:
-    names = [name for name in exported.graph_signature.user_inputs if isinstance(name, str)]
-    declared = [name for name, _ in network.inputs]
-    if sorted(names) != sorted(declared):
-        raise BundleError(
-            f"the program's inputs are {', '.join(map(shown, names))}; the manifest names {', '.join(declared)}",
-            where=f"{where}, network {network.name}",
-            mend="mend `inputs` in bundle.toml, or export the program anew",
-        )
-    for node in exported.graph.nodes:
-        wanted = shapes.get(node.name) if node.op == "placeholder" else None
-        if wanted is None or "val" not in node.meta:
-            continue
-        given = tuple(_size(d) for d in node.meta["val"].shape)
-        if given[:1] not in ((None,), (1,)):
-            raise BundleError(
-                f"input {node.name} takes batches of exactly {given[0]}",
-                where=where,
-                mend="export with a dynamic batch, torch.export.Dim('batch', min=1, max=256)",
-            )
-        if len(given) != len(wanted) + 1 or any(g not in (None, w) for g, w in zip(given[1:], wanted, strict=True)):
-            raise BundleError(
-                f"input {node.name} takes frames of shape {_shape(given[1:])}, the suite gives {_shape(wanted)}",
-                where=f"{where}, network {network.name}",
-                mend="mend `inputs` in bundle.toml, or export the program anew",
-            )
-
-
-def _shape(dims: tuple[int | None, ...]) -> str:
-    return "(" + ", ".join("any" if d is None else str(d) for d in dims) + ")"
 
 
 def _named(result: Any, heads: tuple[str, ...], where: str) -> dict[str, Any]:
@@ -222,25 +168,3 @@ def _to_numpy(tensor: Any, head: str, frames: int, where: str) -> Array:
             f"an output of shape {tuple(tensor.shape)} for {frames} frames", where=f"{where}, head {head}"
         )
     return tensor.detach().to("cpu", torch.float32).numpy()
-
-
-def describe(network: Network) -> tuple[int, list[tuple[str, str, str]]]:
-    """(parameters, rows of head, shape of a frame and type) of a program, read without running it.
-
-    Raises RefusedError and BundleError as `load_program` does.
-    """
-    assert network.program is not None
-    exported = _exported(scanned(network.program), str(network.program))
-    values = [node.meta["val"] for node in exported.graph.find_nodes(op="output")[0].args[0] if hasattr(node, "meta")]
-    from torch.utils import _pytree
-
-    result = _pytree.tree_unflatten(values, exported.call_spec.out_spec)
-    rows = [
-        (
-            head,
-            _shape(tuple(_size(d) for d in t.shape[1:])),
-            str(t.dtype).removeprefix("torch."),
-        )
-        for head, t in _named(result, network.heads, str(network.program)).items()
-    ]
-    return sum(t.numel() for t in exported.state_dict.values()), rows

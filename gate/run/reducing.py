@@ -170,4 +170,4 @@ def boxes_of(truth: BoxTruth, rows: Array) -> Boxes:
     position[rows] = np.arange(len(rows))
     frame = position[truth.frame]
     kept = frame >= 0
-    return Boxes(frame[kept], truth.label[kept], truth.corners[kept], truth.ignore[kept])
+    return Boxes(frame[kept], truth.label[kept], truth.corners[kept], truth.ignore[kept], truth.angle[kept])

@@ -9,27 +9,34 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 import numpy as np
 
 from gate import __version__
-from gate.bundle import Bundle, read_bundle
+from gate.bundle import Bundle, digests_of, read_bundle
 from gate.errors import GateError, LockError
 from gate.heads import Head
 from gate.lock import digest_of
 from gate.run.pack import Pack, Pairs, Scope
 from gate.run.partition import BATCH, LANES, STEPS
 from gate.run.spans import Part, Span, joined
-from gate.run.store import Store, collect, keep, recall
+from gate.run.store import Store, collect, keep, keep_digests, known_digests, recall
 from gate.suite import Suite
 
 #: Runs some heads on some spans; yields, of each span in turn, head -> what it answered.
 Ask = Callable[[Collection[str], Sequence[Span]], Iterator[dict[str, Part]]]
 
 
-def made_by(bundle: Bundle, head: Head) -> str:
-    """Digest of all that makes the outputs of a head: its networks, with everything upstream of them."""
-    lines = []
-    for role, output in head.outputs:
-        network = bundle.network(output.partition(".")[0])
-        lines.append(f"{role}={output} {network.digest if network else ''}")
-    return digest_of("\n".join(lines).encode())
+def made_by(bundle: Bundle, heads: Collection[Head], store: Store | None = None) -> dict[str, str]:
+    """head -> digest of all that makes its outputs: of programs, the subgraph of each output with its weights, and
+    whatever that reads upstream. So a head that a release leaves alone has the evidence of the release before.
+
+    store: where the digests of a bundle's outputs are kept. Raises RefusedError and BundleError as `scanned` does.
+    """
+    outputs = {output for head in heads for _, output in head.outputs}
+    kept = store if any(network.program is not None for network in bundle.networks) else None
+    known = known_digests(kept, bundle.digest) if kept else {}
+    if not outputs <= known.keys():
+        known = digests_of(bundle, outputs)
+        if kept:
+            keep_digests(kept, bundle.digest, known)
+    return {h.name: digest_of("\n".join(f"{r}={o} {known[o]}" for r, o in h.outputs).encode()) for h in heads}
 
 
 def witness(bundle: Bundle) -> Callable[[], None]:

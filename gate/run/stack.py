@@ -16,7 +16,7 @@ from gate.bundle import Network
 from gate.errors import BundleError
 from gate.lock import digest_of
 from gate.run.partition import steps_of
-from gate.run.program import Program
+from gate.run.signature import Program, fits, told
 from gate.table import Ints
 
 Array = NDArray[Any]
@@ -128,9 +128,9 @@ class Stack:
             wanted, shape = shapes.get(name), array.shape[1:]
             if wanted is None:
                 continue
-            if len(shape) != len(wanted) or any(w not in (None, n) for w, n in zip(wanted, shape, strict=True)):
-                told = "(" + ", ".join("any" if w is None else str(w) for w in wanted) + ")"
-                raise BundleError(f"input {name} takes frames of shape {told}; {sources[name]} gives {shape}")
+            if not fits(shape, wanted):
+                what = f"input {name} takes frames of shape {told(wanted)}; {sources[name]} gives {told(shape)}"
+                raise BundleError(what)
 
     def _remembered(self, network: Network, now: Mapping[str, Array], lanes: Ints) -> dict[str, Array]:
         """Inputs of one instant: states as they were left, windows that end here, anything else as it is now."""

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gate.bundle import Network
-from gate.errors import BundleError
-from gate.run.program import Program, gpu, load_program, prepare
+from gate.bundle import Network, looks_like_onnx
+from gate.errors import BundleError, UsageError
+from gate.run.program import gpu, load_program, prepare
+from gate.run.signature import Program
 from gate.run.stack import Outputs, Stack
 from gate.run.wire import EndedError, receive, send
 
@@ -32,9 +33,11 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                     network = _network(head)
                     try:
                         shapes = {name: None if s is None else tuple(s) for name, s in head["shapes"].items()}
-                        programs[network.name] = load_program(network, arrays["program"].tobytes(), shapes, device)
+                        programs[network.name] = _program(network, arrays["program"].tobytes(), shapes, threads, device)
                         networks[network.name] = network
                         send(connection, {"done": True})
+                    except UsageError as error:
+                        send(connection, {"failed": error.brief, "usage": True})
                     except BundleError as error:
                         send(connection, {"failed": error.brief})
                 case "plan":
@@ -68,6 +71,18 @@ def _answer(
         about: dict[str, Any] = {"network": name, "ran": list(outputs), "types": {o: t for o, (_, t) in chosen.items()}}
         send(connection, about, {o: values for o, (values, _) in chosen.items()})
     send(connection, {"done": True})
+
+
+def _program(
+    network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...] | None], threads: int, device: str
+) -> Program:
+    if not looks_like_onnx(data):
+        return load_program(network, data, shapes, device)
+    from gate.run.onnx_program import load_onnx
+
+    if device != "cpu":
+        raise BundleError("ONNX programs run on the CPU only", mend="use --device cpu, or ship a .pt2 program")
+    return load_onnx(network, data, shapes, threads)
 
 
 def _network(head: Mapping[str, Any]) -> Network:

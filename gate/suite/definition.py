@@ -78,6 +78,7 @@ class Truth:
     class_: Annotated[str | None, Field(alias="class")] = None
     box: tuple[str, str, str, str] | None = None
     ignore: str | None = None
+    angle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ _TRUTHS = {
     "occupancy": ("file", "array"),
     "depth": ("file", "array"),
     "regression": ("columns", "table", "array"),
-    "orientation": ("columns", "table", "file", "array"),
+    "orientation": ("columns", "table", "file", "array"),  # of objects only a table
     "detection": ("table",),
 }
 #: Kinds that measure, with the unit of those that do not say theirs.
@@ -198,18 +199,23 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
         yield f"{lines.where('heads', k, 'truth')}: an array truth has `key` and `rows`, or `row`"
     if h.truth.array is None and h.truth.row is not None:
         yield f"{lines.where('heads', k, 'truth')}: `row` is for an array truth"
-    boxes = (h.truth.class_, h.truth.box)
-    if (h.task == "detection") != (None not in boxes):
-        yield f"{lines.where('heads', k, 'truth')}: detection, and only detection, has `class` and `box`"
-    if h.task != "detection" and (h.decoder or h.match):
-        yield f"{where}: only detection has `decoder` or `match`"
-    if h.task == "detection":
-        wanted = _ROLES[(h.decoder or Decoder()).kind]
+    oriented = h.task == "orientation" and bool(h.outputs)
+    objects = h.task == "detection" or oriented
+    if objects != (None not in (h.truth.class_, h.truth.box)) or (oriented and h.truth.table is None):
+        yield f"{lines.where('heads', k, 'truth')}: objects, and only objects, have a table with `class` and `box`"
+    if oriented != (h.truth.angle is not None):
+        yield f"{lines.where('heads', k, 'truth')}: oriented objects, and only they, have `angle`"
+    if not objects and (h.decoder or h.match):
+        yield f"{where}: only objects have `decoder` or `match`"
+    if objects:
+        wanted = tuple(sorted((*_ROLES[(h.decoder or Decoder()).kind], *(("angle",) if oriented else ()))))
         if tuple(sorted(h.outputs or {})) != wanted:
             yield f"{lines.where('heads', k, 'outputs')}: this decoder reads the outputs {' and '.join(wanted)}"
     elif h.outputs:
-        yield f"{lines.where('heads', k, 'outputs')}: only detection is read from several outputs"
-    if h.task in ("multiclass", "segmentation", "detection") and not h.channels:
+        yield f"{lines.where('heads', k, 'outputs')}: only objects are read from several outputs"
+    if oriented and isinstance((h.match or Match()).at, tuple):
+        yield f"{lines.where('heads', k, 'match')}: oriented objects are matched at one IoU"
+    if (h.task in ("multiclass", "segmentation") or objects) and not h.channels:
         yield f"{where}: {h.task} needs `channels`"
     if h.task == "multiclass" and h.score not in (None, "softmax"):
         yield f"{lines.where('heads', k, 'score')}: the score of multiclass is softmax"
@@ -220,7 +226,7 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
     if h.task in ("depth", "orientation"):
         if h.truth.file is not None and not h.truth.file.endswith((".npy", ".safetensors")):
             yield f"{lines.where('heads', k, 'truth')}: a picture has no unit: write {h.task} as .npy or .safetensors"
-        if h.score is not None:
+        if h.score is not None and not oriented:
             yield f"{lines.where('heads', k, 'score')}: {h.task} is measured, and has no score"
     if h.task == "orientation" and h.unit not in (None, "degrees", "radians"):
         yield f"{lines.where('heads', k, 'unit')}: the unit of orientation is degrees or radians"
@@ -235,9 +241,13 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
 def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
     """The head that a [[heads]] table declares; `channels` in emitted order, ("",) for a single unnamed one."""
     match = rule.match or Match()
-    detection = rule.task == "detection"
+    objects = rule.truth.box is not None
     levels = match.at if isinstance(match.at, tuple) else (match.at,)
-    default: ScoreKind | None = {"multiclass": "softmax", **dict.fromkeys(_UNITS)}.get(rule.task, "sigmoid")  # type: ignore[assignment]
+    if objects and rule.task == "orientation":
+        levels = (*levels, 0.0)
+    default: ScoreKind | None = "softmax" if rule.task == "multiclass" else "sigmoid"
+    if rule.task in _UNITS and not objects:
+        default = None
     return Head(
         name=rule.head,
         task=rule.task,
@@ -247,7 +257,7 @@ def head_of(rule: HeadRule, channels: tuple[str, ...]) -> Head:
         ignore=rule.ignore,
         outputs=tuple(sorted((rule.outputs or {"": rule.head}).items())),
         decoder=rule.decoder or Decoder(),
-        levels=levels if detection else (0.0,),
+        levels=levels if objects else (0.0,),
         unit=rule.unit or _UNITS.get(rule.task, ""),
         cap=rule.cap,
         period=rule.period or 360,

@@ -22,12 +22,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class BoxTruth:
-    """Boxes of some frames. frame: (n,) position among the rows asked for; label: (n,) channel, -1 for none of them."""
+    """Boxes of some frames. frame: (n,) position among the rows asked for; label: (n,) channel, -1 for none of them;
+    angle: (n,) NaN where none is known.
+    """
 
     frame: NDArray[np.int64]
     label: NDArray[np.int64]
     corners: NDArray[np.float64]
     ignore: NDArray[np.bool_]
+    angle: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def open_truth(rule: HeadRule, frames: Frames, root: Path, frame_id: str, where:
         raise SuiteError(f"the file {text} does not exist", where=where, mend="put it beside suite.toml")
     if given.array is not None:
         return Truths(head_of(rule, rule.channels or ("",)), _array_reader(rule, frames, path, where), (text,), where)
-    if rule.task == "detection":
+    if given.box is not None:
         head = head_of(rule, rule.channels or ())
         return Truths(head, _box_reader(rule, frames, path, frame_id), (text,), where)
     return _table(rule, frames, path, text, frame_id, where)
@@ -195,7 +198,7 @@ def _box_reader(rule: HeadRule, frames: Frames, path: Path, frame_id: str) -> Ca
     assert given.class_ is not None
     assert given.box is not None
     table = read_table(path, {frame_id, given.class_})
-    for name in (frame_id, given.class_, *given.box, *([given.ignore] if given.ignore else [])):
+    for name in (frame_id, given.class_, *given.box, *(c for c in (given.ignore, given.angle) if c)):
         if name not in table:
             raise SuiteError(f"there is no column '{shown(name)}'", where=str(path))
     unknown = sorted(set(table[frame_id].tolist()) - frames.known)
@@ -216,12 +219,15 @@ def _box_reader(rule: HeadRule, frames: Frames, path: Path, frame_id: str) -> Ca
     corners = np.stack([_numbers(table[c], frames, f"{path}, column {c}") for c in given.box], axis=1)[kept]
     ignored = _numbers(table[given.ignore], frames, f"{path}, column {given.ignore}")[kept] if given.ignore else None
     ignore = np.zeros(len(kept), bool) if ignored is None else ignored == 1
+    angle = np.full(len(kept), np.nan)
+    if given.angle:
+        angle = _numbers(table[given.angle], frames, f"{path}, column {given.angle}")[kept]
 
     def read(at: Array) -> BoxTruth:
         low, high = np.searchsorted(frame, at, "left"), np.searchsorted(frame, at, "right")
         chosen = np.concatenate([np.arange(0), *(np.arange(a, b) for a, b in zip(low, high, strict=True))])
         within = np.repeat(np.arange(len(at)), high - low)
-        return BoxTruth(within, label[chosen], corners[chosen], ignore[chosen])
+        return BoxTruth(within, label[chosen], corners[chosen], ignore[chosen], angle[chosen])
 
     return read
 
@@ -234,6 +240,11 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
             _refuse(truths, f"box {value.corners[k].tolist()} has no area", frames, int(rows[value.frame[k]]))
+        beyond, allowed = _not_a_direction(value.angle, head)
+        if beyond.any():
+            k = int(np.flatnonzero(beyond)[0])
+            what = f"angle {value.angle[k]:g} out of range ({allowed})"
+            _refuse(truths, what, frames, int(rows[value.frame[k]]))
         return ()
     if value.dtype.kind not in "biuf":
         _refuse(truths, f"a truth of type {value.dtype}, which is no number", frames, int(rows[0]))
@@ -243,9 +254,7 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         wrong = np.isposinf(number)
         allowed = "finite, or 0 or NaN where nobody measured"
     elif head.task == "orientation":
-        turn = 2 * np.pi if head.unit == "radians" else 360.0
-        wrong = np.abs(number) > turn * (1 + 1e-6)  # false for NaN; a truth in radians is rounded somewhere
-        allowed = f"-{turn:g} to {turn:g} {head.unit}, or empty where nobody measured"
+        wrong, allowed = _not_a_direction(number, head)
     elif head.task == "regression":
         wrong = np.isinf(number)
         allowed = "finite, or empty where nobody measured"
@@ -263,6 +272,13 @@ def check_truth(truths: Truths, frames: Frames, rows: Array) -> tuple[int, ...]:
         place = np.argwhere(wrong)[0]
         _refuse(truths, f"truth {number[tuple(place)]:g} out of range ({allowed})", frames, int(rows[place[0]]))
     return value.shape[1:]
+
+
+def _not_a_direction(angle: Array, head: Head) -> tuple[Array, str]:
+    """Where an angle is beyond a full turn, and what is allowed: degrees given for radians are found out."""
+    turn = 2 * np.pi if head.unit == "radians" else 360.0
+    # False for NaN; an angle in radians is rounded somewhere.
+    return np.abs(angle) > turn * (1 + 1e-6), f"-{turn:g} to {turn:g} {head.unit}, or empty where nobody measured"
 
 
 def _check_dims(truths: Truths, value: Array, frames: Frames, row: int) -> None:

@@ -20,12 +20,15 @@ Outputs = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Boxes:
-    """Truth boxes of a batch. frame: (n,) position in the batch; label: (n,) channel; corners: (n, 4); ignore: (n,)."""
+    """Truth boxes of a batch. frame: (n,) position in the batch; label: (n,) channel; corners: (n, 4); ignore: (n,);
+    angle: (n,) NaN where none is known.
+    """
 
     frame: Ints
     label: Ints
     corners: NDArray[np.float64]
     ignore: NDArray[np.bool_]
+    angle: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,13 @@ class Batch:
 
     @property
     def raster(self) -> Array:
-        """Truth of every task but detection."""
+        """Truth that is no boxes."""
         assert not isinstance(self.truth, Boxes)
         return self.truth
 
     @property
     def boxes(self) -> Boxes:
-        """Truth of detection."""
+        """Truth of objects."""
         assert isinstance(self.truth, Boxes)
         return self.truth
 

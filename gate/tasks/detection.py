@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gate.errors import BundleError
-from gate.heads import Decoder, Head
-from gate.lattice import MISSED, encode, scores_to_logits
+from gate.heads import Head
+from gate.lattice import MISSED, encode
 from gate.matching import match, overlaps
 from gate.table import EvidenceTable, Ints, histogram
 from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, share_of, summed
+from gate.tasks.boxes import box_scores, decode, drawn
 from gate.tasks.events import Alarms, Events
 
 #: Overlap below which a detection saw background and no object (TIDE's t_b).
@@ -35,71 +35,14 @@ def shape(head: Head, truth: Array | Boxes) -> tuple[int, ...] | None:
 
 def scores(outputs: Outputs, head: Head) -> Array:
     """(B, K, ...): heat map (B, K, H, W), or class scores of ready-made boxes (B, K, N)."""
-    if head.decoder.kind == "centernet":
-        heat, box = outputs["heat"], outputs["box"]
-        if heat.ndim != 4 or heat.shape[1] != len(head.channels) or box.shape[1:] != (4, *heat.shape[2:]):
-            raise BundleError(
-                f"heat of shape {heat.shape[1:]} and boxes of shape {box.shape[1:]} a frame; expected "
-                f"({len(head.channels)}, H, W) and (4, H, W)",
-                where=head.name,
-            )
-        return heat
-    box, score = outputs["box"], outputs["score"]
-    rows = score[..., None] if score.ndim == 2 else score
-    if box.ndim != 3 or box.shape[2] != 4 or rows.shape != (*box.shape[:2], len(head.channels)):
-        raise BundleError(
-            f"boxes of shape {box.shape[1:]} and scores of shape {score.shape[1:]} a frame; expected (N, 4) and "
-            f"(N, {len(head.channels)})",
-            where=head.name,
-        )
-    return np.moveaxis(rows, 2, 1)
-
-
-def decode(outputs: Outputs, head: Head) -> Iterator[tuple[Array, Array, Array]]:
-    """For each frame (label (n,), logit (n,), corners (n, 4)) of its detections, best first, at most `top`."""
-    decoder = head.decoder
-    logits = scores_to_logits(scores(outputs, head), head.score)
-    with np.errstate(over="ignore"):
-        said = 1.0 / (1.0 + np.exp(-logits.astype(np.float64))) > decoder.floor
-    if decoder.kind == "centernet":
-        said &= _peaks(logits, decoder.peak)
-    boxes = outputs["box"] if decoder.kind == "centernet" else np.moveaxis(outputs["box"], 2, 1)
-    for frame in range(len(logits)):
-        label, *place = np.nonzero(said[frame])
-        logit = logits[frame][said[frame]]
-        if decoder.kind == "boxes":
-            # Rows have no order of their own: of equal scores at the cut the boxes decide.
-            best = np.lexsort((*boxes[frame][::-1, place[0]], label, -logit))[: decoder.top]
-        else:
-            best = np.argsort(-logit, kind="stable")[: decoder.top]
-        corners = boxes[frame][(slice(None), *(p[best] for p in place))].T.astype(np.float64)
-        yield label[best], logit[best], _corners(corners, decoder)
-
-
-def _peaks(heat: Array, size: int) -> Array:
-    """Where a cell is the greatest of its `size` x `size` neighbourhood; (B, K, H, W) bool."""
-    reach = size // 2
-    padded = np.pad(heat, ((0, 0), (0, 0), (reach, reach), (reach, reach)), constant_values=-np.inf)
-    height, width = heat.shape[2:]
-    greatest = heat.copy()
-    for dy in range(size):
-        for dx in range(size):
-            np.maximum(greatest, padded[:, :, dy : dy + height, dx : dx + width], out=greatest)
-    return heat == greatest
-
-
-def _corners(box: Array, decoder: Decoder) -> Array:
-    if decoder.boxes == "corners":
-        return box
-    low = box[:, :2] if decoder.boxes == "xywh" else box[:, :2] - box[:, 2:] / 2
-    return np.concatenate([low, low + box[:, 2:]], axis=1)
+    return box_scores(outputs, head)
 
 
 def reduce(batch: Batch, head: Head) -> EvidenceTable:
     """Histogram of score x hit for each class and IoU level, with missed truths; truth is Boxes."""
     truth = batch.boxes
     series, cell, positive, codes = [], [], [], []
-    for frame, (label, logit, corners) in enumerate(decode(batch.outputs, head)):
+    for frame, (label, logit, corners, _) in enumerate(decode(batch.outputs, head)):
         code = encode(logit)
         here = truth.frame == frame
         for row, channel in enumerate(head.judged):
@@ -135,7 +78,7 @@ def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> I
     what lies below the threshold cannot change what hits above it.
     """
     truth = batch.boxes
-    for frame, (label, logit, corners) in enumerate(decode(batch.outputs, head)):
+    for frame, (label, logit, corners, _) in enumerate(decode(batch.outputs, head)):
         mine, wanted = label == channel, (truth.frame == frame) & (truth.label == channel)
         boxes, ignore, logits = truth.corners[wanted], truth.ignore[wanted], logit[mine].astype(np.float64)
         found, _ = match(logits, corners[mine], boxes, ignore, head.levels[0])
@@ -160,7 +103,7 @@ def errors(batch: Batch, head: Head, channel: int, threshold: float | None) -> I
     Missed is a truth box that nothing hit, unless a localisation error accounts for it.
     """
     truth, level, total = batch.boxes, head.levels[0], np.zeros(4, np.int64)
-    for frame, (label, logit, corners) in enumerate(decode(batch.outputs, head)):
+    for frame, (label, logit, corners, _) in enumerate(decode(batch.outputs, head)):
         mine = (label == channel) & accepted(logit, threshold)
         wanted = (truth.frame == frame) & (truth.label == channel)
         boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
@@ -177,23 +120,18 @@ def errors(batch: Batch, head: Head, channel: int, threshold: float | None) -> I
 
 def picture(batch: Batch, head: Head, channel: int, threshold: float | None) -> Drawing:
     """Hits, false alarms, missed and ignored boxes of one class in the first frame, at the first IoU level."""
-    label, logit, corners = next(decode(batch.outputs, head))
+    label, logit, corners, _ = next(decode(batch.outputs, head))
     mine = (label == channel) & accepted(logit, threshold)
     truth: Boxes = batch.boxes
     wanted = (truth.frame == 0) & (truth.label == channel)
     boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
     found, missed = match(logit[mine].astype(np.float64), corners[mine], boxes, ignore, head.levels[0])
-    drawn = [_drawn(boxes[k], "ignored") for k in np.flatnonzero(ignore)]
-    drawn += [_drawn(boxes[k], "truth") for k in found[found >= 0]]
-    drawn += [_drawn(boxes[k], "missed") for k in missed]
+    shown = [drawn(boxes[k], "ignored") for k in np.flatnonzero(ignore)]
+    shown += [drawn(boxes[k], "truth") for k in found[found >= 0]]
+    shown += [drawn(boxes[k], "missed") for k in missed]
     for box, hit, x in zip(corners[mine], found, logit[mine], strict=True):
         kind = "hit" if hit >= 0 else "ignored" if hit == -2 else "false"
-        drawn.append(_drawn(box, kind, share_of(float(x))))
+        shown.append(drawn(box, kind, share_of(float(x))))
     hits, alarms = int((found >= 0).sum()), int((found == -1).sum())
     facts = f"{hits} hit{'s' * (hits != 1)}, {alarms} false alarm{'s' * (alarms != 1)}, {len(missed)} missed"
-    return Drawing((facts,), tuple(drawn))
-
-
-def _drawn(box: Array, kind: str, caption: str = "") -> tuple[float, float, float, float, str, str]:
-    x0, y0, x1, y1 = map(float, box)
-    return x0, y0, x1, y1, kind, caption
+    return Drawing((facts,), tuple(shown))

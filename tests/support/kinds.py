@@ -15,6 +15,7 @@ from gate.tasks import Batch, Boxes, task_of
 
 Array = NDArray[Any]
 CELLS = 5
+NAN = float("nan")
 
 
 def head_of(task: str, channels: Sequence[str] = ("",), **fields: Any) -> Head:
@@ -25,11 +26,11 @@ def head_of(task: str, channels: Sequence[str] = ("",), **fields: Any) -> Head:
 
 @dataclass(frozen=True)
 class Frames:
-    """outputs: role -> (F, ...). truth: (F, ...), or one list of (channel, box, ignore) a frame. cell: (F,)."""
+    """outputs: role -> (F, ...). truth: (F, ...), or a list of (channel, box, ignore[, angle]) a frame. cell: (F,)."""
 
     head: Head
     outputs: dict[str, Array]
-    truth: Array | list[list[tuple[int, tuple[float, ...], bool]]]
+    truth: Array | list[list[tuple[Any, ...]]]
     cell: Array
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -48,14 +49,15 @@ class Frames:
         return merge([empty(series_of(self.head), CELLS, task.yields(self.head).sums), *tables])
 
 
-def boxes_of(frames: Sequence[Sequence[tuple[int, tuple[float, ...], bool]]]) -> Boxes:
-    """Truth boxes of a batch from one list of (channel, corners, ignore) a frame."""
+def boxes_of(frames: Sequence[Sequence[tuple[Any, ...]]]) -> Boxes:
+    """Truth boxes of a batch from one list of (channel, corners, ignore) a frame, or (…, angle)."""
     flat = [(k, *one) for k, frame in enumerate(frames) for one in frame]
     return Boxes(
         np.array([f[0] for f in flat], dtype=np.int64),
         np.array([f[1] for f in flat], dtype=np.int64),
         np.array([f[2] for f in flat], dtype=np.float64).reshape(-1, 4),
         np.array([f[3] for f in flat], dtype=bool),
+        np.array([f[4] if len(f) > 4 else np.nan for f in flat], dtype=np.float64),
     )
 
 
@@ -72,6 +74,8 @@ KINDS = (
     "orientation raster",
     "detection centernet",
     "detection boxes",
+    "orientation of centernet objects",
+    "orientation of objects",
 )
 
 
@@ -105,7 +109,7 @@ def random_frames(kind: str, count: int, seed: int) -> Frames:
         head = head_of("depth", unit="m", cap=60.0)
         said, truth = rng.uniform(-1, 80, (2, count, 3, 5))
         return Frames(head, {"": said.astype(np.float32)}, some_nan(truth), cell)
-    if kind.startswith("orientation"):
+    if kind in ("orientation frames", "orientation raster"):
         head = head_of("orientation", ("lane", "road"), unit="radians", period=180)
         said, truth = rng.uniform(-7, 7, (2, count, 2, *((3, 4) if kind.endswith("raster") else ())))
         return Frames(head, {"": said.astype(np.float32)}, some_nan(truth), cell)
@@ -113,18 +117,33 @@ def random_frames(kind: str, count: int, seed: int) -> Frames:
         head = head_of("regression", ("x", "y"), unit="m")
         said, truth = rng.normal(size=(2, count, 2))
         return Frames(head, {"": said.astype(np.float32)}, some_nan(truth), cell)
+    oriented = kind.startswith("orientation")
     truths = [
-        [(int(rng.integers(0, 2)), random_box(rng), bool(rng.random() < 0.2)) for _ in range(rng.integers(0, 5))]
+        [
+            (
+                int(rng.integers(0, 2)),
+                random_box(rng),
+                bool(rng.random() < 0.2),
+                rng.choice([NAN, *rng.uniform(0, 360, 4)]),
+            )
+            for _ in range(rng.integers(0, 5))
+        ]
         for _ in range(count)
     ]
-    if kind == "detection centernet":
+    if "centernet" in kind:
         decoder = Decoder("centernet", peak=3, top=8, floor=0.2)
         outputs = {"heat": logits(2, 4, 5), "box": box_map(rng, count, 4, 5)}
+        angles = rng.uniform(0, 360, (count, 1, 4, 5))
     else:
         decoder = Decoder("boxes", top=8, floor=0.2)
         outputs = {"score": logits(6, 2), "box": np.array([[random_box(rng) for _ in range(6)] for _ in range(count)])}
+        angles = rng.uniform(0, 360, (count, 6))
+    given = {"score": "sigmoid", "decoder": decoder, "levels": (0.3, 0.6)}
+    if oriented:
+        outputs["angle"] = angles.astype(np.float32)
+        given |= {"levels": (0.3, 0.0), "unit": "degrees"}
     roles = tuple((role, f"cam.{role}") for role in sorted(outputs))
-    head = head_of("detection", ("car", "van"), score="sigmoid", outputs=roles, decoder=decoder, levels=(0.3, 0.6))
+    head = head_of(kind.split()[0], ("car", "van"), outputs=roles, **given)
     return Frames(head, outputs, truths, cell)
 
 
