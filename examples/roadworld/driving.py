@@ -125,9 +125,9 @@ def layout(clip: Clip) -> dict[str, Array]:
     crossing road's line, within -90 to 90. margins: (F, 2) m to the left and right edge of what is drivable.
     """
     road, along, _ = _own(clip)
-    ego = clip.ego[:, 2]
-    lines = [np.array([road.heading(int(a)) for a in along]) if road else np.full(FRAMES, clip.ground.lot.angle)]  # type: ignore[union-attr]
-    legs = [lines[0], lines[0] + TURN // 2]
+    ego, aisle = clip.ego[:, 2], clip.ground.lot.angle if clip.ground.lot else 0
+    own = np.array([road.heading(int(a)) if road else aisle for a in along])
+    legs = [own, own + TURN // 2]
     junction, distance = np.zeros(FRAMES, bool), np.zeros(FRAMES, np.int32)
     legs_of = np.full((FRAMES, 3), NAN)
     crossing = np.full((FRAMES, 1), NAN)
@@ -138,9 +138,9 @@ def layout(clip: Clip) -> dict[str, Array]:
         distance = length(ahead, left)
         through = other.start < -50_000
         arms = [other.angle] + ([(other.angle + TURN // 2) % TURN] if through else [])
-        sides = [int(signed((arm - lines[0][0]) % TURN)) for arm in arms]
+        sides = [int(signed((arm - own[0]) % TURN)) for arm in arms]
         here = (any(s > 0 for s in sides), True, any(s < 0 for s in sides))
-        before = np.abs(signed(ego - lines[0])) < TURN // 16  # in the turn, left and right mean something else
+        before = np.abs(signed(ego - own)) < TURN // 16  # in the turn, left and right mean something else
         legs_of = np.where((junction & before)[:, None], np.array(here, np.float32), NAN)
         crossing = np.where(junction[:, None], _line(other.angle - ego)[:, None], NAN)
         legs += [np.where(junction, arm, -1) for arm in arms]
@@ -155,7 +155,7 @@ def layout(clip: Clip) -> dict[str, Array]:
         "junction": junction[:, None].astype(np.float32),
         "distance": metres(distance, junction)[:, None],
         "legs": legs_of.astype(np.float32),
-        "heading": _line(lines[0] - ego)[:, None].astype(np.float32),
+        "heading": _line(own - ego)[:, None].astype(np.float32),
         "crossing": crossing.astype(np.float32),
         "margins": metres(rays(clip, sides, 1000)),
     }

@@ -68,7 +68,7 @@ def write_frames(
                 values = (clip.columns[column][frame] for column in COLUMNS)
                 table.append((name, name[:7], frame, index * FRAMES + frame, split_of(index), *values))
             for camera, found in clip.boxes.items():
-                boxes[camera] += [(ids[int(row[0])], *row[1:]) for row in found]  # type: ignore[call-overload]
+                boxes[camera] += [(ids[frame], *rest) for frame, *rest in found]
             progress(index + 1, clips)
     write_table(out / "frames.csv", ("frame_id", "clip_id", "frame", "row", "split", *COLUMNS), table)
     for camera, found in boxes.items():

@@ -28,7 +28,7 @@ class Observed:
 
     pictures: dict[str, Array]
     truths: dict[str, Array]
-    boxes: dict[str, list[tuple[object, ...]]]
+    boxes: dict[str, list[tuple[int, str, int, int, int, int, int]]]
     columns: dict[str, list[object]]
     ego: Array
 
@@ -85,11 +85,12 @@ def _own_signal(state: str, read: list[object]) -> object:
     return state if state in read else "none"
 
 
-def _box_rows(found: truth.Boxes) -> list[tuple[object, ...]]:
-    return [
-        (int(found.frame[k]), KINDS[found.kind[k]], *map(int, found.corners[k]), int(found.ignore[k]))
-        for k in np.flatnonzero(found.kind >= 0)
-    ]
+def _box_rows(found: truth.Boxes) -> list[tuple[int, str, int, int, int, int, int]]:
+    rows = []
+    for k in np.flatnonzero(found.kind >= 0):
+        x0, y0, x1, y1 = map(int, found.corners[k])
+        rows.append((int(found.frame[k]), KINDS[found.kind[k]], x0, y0, x1, y1, int(found.ignore[k])))
+    return rows
 
 
 def _ego(clip: Clip) -> Array:

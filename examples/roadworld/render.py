@@ -7,6 +7,7 @@ a run of rows. All frames of a clip are rendered together, a camera at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from .cameras import CAMERAS, FAR, UNIT, Camera
 from .integers import COS, SIN, TURN, Ints, into, rotate, spread
 from .solids import STRIDE, Solids, solids
 from .world import FRAMES, Clip
+
+Places = NDArray[np.int64]
 
 NEAR = 25  # cm before the camera; nearer things are not seen
 TILE = 300  # cm of a house that one picture of its wall covers
@@ -117,7 +120,9 @@ def _columns(world: Solids, camera: Camera, x: Ints, y: Ints, heading: Ints) -> 
     return _Columns(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _boxes(world: Solids, camera: Camera, frame, solid, column, ahead, right, heading):  # type: ignore[no-untyped-def]
+def _boxes(
+    world: Solids, camera: Camera, frame: Places, solid: Places, column: Ints, ahead: Ints, right: Ints, heading: Ints
+) -> tuple[Any, ...]:
     turned = world.heading[frame, solid] - heading[frame]
     dx, dy = into(np.int32(UNIT), -camera.columns[column], turned)
     ox, oy = into(-ahead, right, turned)
@@ -139,7 +144,9 @@ def _boxes(world: Solids, camera: Camera, frame, solid, column, ahead, right, he
     return tuple(a[hit] for a in (frame, solid, column, near, far, face, across, size, picture))
 
 
-def _boards(world: Solids, camera: Camera, frame, solid, column, ahead, right, heading):  # type: ignore[no-untyped-def]
+def _boards(
+    world: Solids, camera: Camera, frame: Places, solid: Places, column: Ints, ahead: Ints, right: Ints, heading: Ints
+) -> tuple[Any, ...]:
     turned = (world.heading[frame, solid] - heading[frame]) % TURN
     faces, state = world.faces[solid], world.state[frame, solid]
     # Whoever comes towards the camera shows his front; who crosses shows a side, and a walker the one leg or the other.
@@ -156,11 +163,20 @@ def _boards(world: Solids, camera: Camera, frame, solid, column, ahead, right, h
     return tuple(a[inside] for a in (frame, solid, column, ahead, ahead, face, across, width, picture))
 
 
-def _paint(world: Solids, camera: Camera, at: _Columns, solid, material, face, depth, cell) -> None:  # type: ignore[no-untyped-def]
+def _paint(
+    world: Solids,
+    camera: Camera,
+    at: _Columns,
+    solid: Ints,
+    material: NDArray[np.uint8],
+    face: NDArray[np.uint8],
+    depth: Ints,
+    cell: Ints,
+) -> None:
     """Fill the pictures with the nearest material of each pixel."""
     f2, up, low, high = 2 * camera.focal, camera.up, world.low[at.solid], world.high[at.solid]
 
-    def row(height, distance):  # type: ignore[no-untyped-def]
+    def row(height: Ints, distance: Ints) -> Ints:
         """The first row below a height at a distance."""
         return ((up - height) * f2 // distance + 2 * camera.horizon - 1) // 2 + 1
 

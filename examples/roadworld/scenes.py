@@ -66,11 +66,9 @@ def conditions(seed: int, index: int) -> tuple[str, str, str, bool]:
     places = ("street",) * 15 + ("intersection",) * 15 + ("parking",) * 10
     skies = [pair for pair, count in SKIES.items() for _ in range(count)]
     dirty = (True,) * 20 + (False,) * 20
-    return (  # type: ignore[return-value]
-        _shuffled(places, Dice(seed, block, 2))[position],
-        *_shuffled(skies, Dice(seed, block, 3))[position],
-        _shuffled(dirty, Dice(seed, block, 4))[position],
-    )
+    light, weather = _shuffled(skies, Dice(seed, block, 3))[position]
+    place = _shuffled(places, Dice(seed, block, 2))[position]
+    return place, light, weather, _shuffled(dirty, Dice(seed, block, 4))[position]
 
 
 def _shuffled(items: Sequence[Any], dice: Dice) -> list[Any]:

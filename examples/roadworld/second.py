@@ -26,7 +26,8 @@ MAP, MEMORY = 8, 12  # channels
 def middles() -> tuple[Tensor, Tensor]:
     """(ahead, left) cm of the cells' middles, (GRID, GRID) each."""
     place = HALF - (torch.arange(GRID) + 0.5) * SIDE
-    return torch.meshgrid(place, place, indexing="ij")  # type: ignore[return-value]
+    ahead, left = torch.meshgrid(place, place, indexing="ij")
+    return ahead, left
 
 
 def seen_from(name: str) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,8 @@ def places(parts: int) -> tuple[Ints, Ints]:
     """(ahead, left) of the middles of the cells, each cut in parts x parts: (GRID * parts, GRID * parts) cm."""
     step = SIDE // parts
     offset = (np.arange(GRID)[:, None] * SIDE + np.arange(parts) * step + step // 2).reshape(-1).astype(np.int32)
-    return tuple(np.broadcast_arrays((HALF - 1 - offset)[:, None], (HALF - 1 - offset)[None]))  # type: ignore[return-value]
+    ahead, left = np.broadcast_arrays((HALF - 1 - offset)[:, None], (HALF - 1 - offset)[None])
+    return ahead, left
 
 
 def cells(ahead: Any, left: Any) -> tuple[Any, Any, Any]:
