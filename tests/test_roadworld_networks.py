@@ -81,9 +81,13 @@ def test_the_second_stage_learns(exam: Path) -> None:
     lessons, rows = Lessons(exam), np.arange(0, 32, 4)
     stacks = {name: train.CameraStack(name).eval() for name in NAMES}
     nets = torch.nn.ModuleDict({name: make() for name, make in SECOND.items() if name != "memory"})
-    seen, found = train.features_of(lessons, stacks, rows)
+    seen, found, read = train.features_of(lessons, stacks, rows)
     outputs = train.second_stage(
-        nets, {n: f.float() for n, f in seen.items()}, {n: f.float() for n, f in found.items()}, lessons.ego(rows)
+        nets,
+        {n: f.float() for n, f in seen.items()},
+        {n: f.float() for n, f in found.items()},
+        read.float(),
+        lessons.ego(rows),
     )
     loss = train._judged(outputs, lessons, rows)
     loss.backward()

@@ -11,7 +11,7 @@ from torch import nn
 
 from .cameras import CAMERAS, FINE, NAMES
 from .heads import NETWORKS, Network
-from .network import FEATURES, FOUND, grid_of
+from .network import FEATURES, FOUND, READ, grid_of
 from .second import MAP, MEMORY
 from .topdown import GRID
 
@@ -24,6 +24,8 @@ def shape_of(source: str) -> tuple[int, ...]:
     if not head:
         camera = CAMERAS[NAMES.index(source)]
         return 3, camera.height // FINE, camera.width // FINE
+    if head == "read":
+        return (READ,)
     if head == "map":
         return MAP, GRID, GRID
     if head == "memory":

@@ -147,9 +147,12 @@ def _networks() -> tuple[Network, ...]:
     for camera in NAMES:
         for part in ("objects", "road", "depth", "scene"):
             name = f"{camera}_{part}"
-            # what a camera found is read again by `traffic`
+            # what a camera found, and the lamps and signs that it read, `traffic` reads again
             more = ("found",) if part == "objects" and camera in WATCHED else ()
-            found.append(Network(name, (("features", f"{camera}.features"),), (*_outputs(name), *more)))
+            reads = (("features", f"{camera}.features"),)
+            if part == "scene" and camera in READS_SIGNS:  # a lamp is two pixels wide: features are too coarse
+                more, reads = ("read",), (*reads, ("image", camera))
+            found.append(Network(name, reads, (*_outputs(name), *more)))
     every = tuple((camera, f"{camera}.features") for camera in NAMES)
     ahead = tuple((camera, f"{camera}.features") for camera in READS_SIGNS)
     maps = (("things", "topdown.map"), ("ground", "topdown_road.map"))
@@ -160,7 +163,7 @@ def _networks() -> tuple[Network, ...]:
         "layout": ((*every, maps[1]), ()),
         "path": ((*ahead, *maps, ego), ()),
         "traffic": (
-            (*((camera, f"{camera}_objects.found") for camera in WATCHED), ("signs", "main.features")),
+            (*((camera, f"{camera}_objects.found") for camera in WATCHED), ("signs", "main_scene.read")),
             (),
         ),
         "parking": (maps, ()),

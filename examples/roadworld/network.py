@@ -17,7 +17,7 @@ from .roads import MARKINGS
 from .truth import ATTRIBUTES, BANDS, CELL, KINDS, SIGNALS
 from .world import LIGHTS, SIGNS
 
-FEATURES, FOUND = 24, 8
+FEATURES, FOUND, READ = 24, 8, 72
 ROWS = 12  # of features that are pooled into bands, whatever the camera's height
 Outputs = dict[str, Tensor]
 
@@ -169,29 +169,51 @@ class Depth(nn.Module):
         return {"depth": depth, "bands": self.bands(features)}
 
 
-class Scene(nn.Module):
-    """Light, weather, dirt by zone, and, ahead, signs and the traffic light."""
+class Read(nn.Module):
+    """(B, READ): what signs and lamps look like, at twice the resolution of the features."""
 
-    def __init__(self, *, signs: bool) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.near, self.context = conv(3, 12, 2), conv(FEATURES, 8, size=1)
+        self.mix = nn.Sequential(conv(20, 24), conv(24, 24))
+        self.pick = Pick(24, 2)
+
+    def forward(self, features: Tensor, image: Tensor) -> Tensor:
+        y = self.mix(torch.cat([self.near((image - 0.35) / 0.25), _double(self.context(features))], 1))
+        return torch.cat([self.pick(y).flatten(1), y.amax((2, 3))], 1)
+
+
+class Scene(nn.Module):
+    """Light, weather, dirt by zone."""
+
+    def __init__(self) -> None:
         super().__init__()
         self.mix = conv(FEATURES, 32)
         self.light, self.weather = nn.Linear(64, len(LIGHTS)), nn.Linear(64, 2)
         self.blocked = nn.Linear(64, 1)
-        self.signs = nn.Linear(64, len(SIGNS)) if signs else None
-        self.signal = nn.Linear(64, len(SIGNALS)) if signs else None
 
     def forward(self, features: Tensor) -> Outputs:
         y = self.mix(features)
         whole = pooled(y)
         zones = [part for half in torch.tensor_split(y, 2, 2) for part in torch.tensor_split(half, 3, 3)]
-        outputs = {
+        return {
             "light": self.light(whole),
             "weather": self.weather(whole),
             "blocked": self.blocked(torch.stack([pooled(zone) for zone in zones], 1)).squeeze(2),
         }
-        if self.signs is None or self.signal is None:
-            return outputs
-        return {**outputs, "signs": self.signs(whole), "signal": self.signal(whole)}
+
+
+class SceneAhead(nn.Module):
+    """The same, and signs and the traffic light, which only cameras that look ahead see from the front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene, self.read = Scene(), Read()
+        self.signs, self.signal = nn.Linear(READ, len(SIGNS)), nn.Linear(READ, len(SIGNALS))
+
+    def forward(self, features: Tensor, image: Tensor) -> Outputs:
+        read = self.read(features, image)
+        return {**self.scene(features), "signs": self.signs(read), "signal": self.signal(read), "read": read}
 
 
 def pooled(y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .cameras import CAMERAS, FINE, NAMES
 from .driving import CORRIDORS, FAN, OFFSETS, SECTORS, STALLS
 from .heads import READS_SIGNS, WATCHED
-from .network import FEATURES, FOUND, Outputs, conv, grid_of, pooled
+from .network import FEATURES, FOUND, READ, Outputs, conv, grid_of, pooled
 from .topdown import CLASSES, COARSE, GRID, HALF, SIDE
 from .truth import CELL, KINDS, SIGNALS
 from .world import PLACES
@@ -159,8 +159,7 @@ class Traffic(nn.Module):
         self.look = nn.ModuleDict({name: nn.Linear(FOUND * size, 24) for name, size in sizes.items()})
         self.mix = nn.Sequential(nn.Linear(24 * len(WATCHED), 48), nn.ReLU())
         self.out = nn.Linear(48, 5)
-        self.signs = conv(FEATURES, 24)
-        self.signal = nn.Linear(2 * 24, len(SIGNALS))
+        self.signal = nn.Linear(READ, len(SIGNALS))
 
     def forward(self, main: Tensor, narrow: Tensor, wide: Tensor, rear: Tensor, signs: Tensor) -> Outputs:
         found = zip(WATCHED, (main, narrow, wide, rear), strict=True)
@@ -172,7 +171,7 @@ class Traffic(nn.Module):
             "following": following,
             "oncoming": oncoming,
             "person": person,
-            "signal": self.signal(pooled(self.signs(signs))),
+            "signal": self.signal(signs),
         }
 
 

@@ -20,7 +20,7 @@ from .cameras import CAMERAS, NAMES
 from .heads import READS_SIGNS, WATCHED
 from .lessons import Lessons, heads_of
 from .losses import det_loss, loss_of
-from .network import Depth, Objects, Road, Scene, Trunk
+from .network import Depth, Objects, Road, SceneAhead, Trunk
 from .second import MEMORY, SECOND, Memory
 from .topdown import GRID
 from .world import FRAMES
@@ -42,11 +42,12 @@ class CameraStack(nn.Module):
         self.trunk = Trunk()
         self.objects = Objects(camera, found=True)
         self.road, self.depth = Road(camera), Depth(camera)
-        self.scene = Scene(signs=True)
+        self.scene = SceneAhead()
 
     def forward(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
         features = self.trunk(image)["features"]
-        return {part: self.get_submodule(part)(features) for part in PARTS}
+        found = {part: self.get_submodule(part)(features) for part in ("objects", "road", "depth")}
+        return {"features": {"features": features}, **found, "scene": self.scene(features, image)}
 
 
 def camera_loss(stack: CameraStack, lessons: Lessons, camera: str, rows: np.ndarray, jitter: Tensor) -> Tensor:
@@ -98,12 +99,13 @@ def train_second(lessons: Lessons, stacks: dict[str, CameraStack], *, seed: int,
     rng = np.random.default_rng(seed)
     nets = nn.ModuleDict({name: make() for name, make in SECOND.items() if name != "memory"})
     rows = np.arange(0, len(lessons), SECOND_STRIDE)
-    seen, found = features_of(lessons, stacks, rows)
+    seen, found, read = features_of(lessons, stacks, rows)
 
     def lesson() -> Iterator[Tensor]:
         for at in _batches(rng.permutation(len(rows))):
-            outputs = second_stage(nets, {n: f[at].float() for n, f in seen.items()},
-                                   {n: f[at].float() for n, f in found.items()}, lessons.ego(rows[at]))  # fmt: skip
+            given = {n: f[at].float() for n, f in seen.items()}
+            told = {n: f[at].float() for n, f in found.items()}
+            outputs = second_stage(nets, given, told, read[at].float(), lessons.ego(rows[at]))
             yield _judged(outputs, lessons, rows[at])
 
     _fit(nets, lesson, steps=len(rows) // BATCH, epochs=SECOND_EPOCHS, rate=RATE, tell=lambda t: tell(f"second {t}"))
@@ -127,14 +129,14 @@ def train_second(lessons: Lessons, stacks: dict[str, CameraStack], *, seed: int,
 
 
 def second_stage(
-    nets: nn.ModuleDict, seen: dict[str, Tensor], found: dict[str, Tensor], ego: Tensor
+    nets: nn.ModuleDict, seen: dict[str, Tensor], found: dict[str, Tensor], read: Tensor, ego: Tensor
 ) -> dict[str, dict[str, Tensor]]:
     """network -> its outputs, of all of the second stage but memory."""
     outputs = {name: nets[name](**seen) for name in ("topdown", "topdown_road")}
     things, ground = outputs["topdown"]["map"], outputs["topdown_road"]["map"]
     outputs["layout"] = nets["layout"](ground=ground, **seen)
     outputs["path"] = nets["path"](things=things, ground=ground, ego=ego, **{n: seen[n] for n in READS_SIGNS})
-    outputs["traffic"] = nets["traffic"](signs=seen["main"], **found)
+    outputs["traffic"] = nets["traffic"](signs=read, **found)
     outputs["parking"] = nets["parking"](things=things, ground=ground)
     outputs["surround"] = nets["surround"](things=things)
     return outputs
@@ -143,17 +145,20 @@ def second_stage(
 @torch.no_grad()
 def features_of(
     lessons: Lessons, stacks: dict[str, CameraStack], rows: np.ndarray
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(features of each camera, what those that are watched found) of some frames, half precision."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """(features of each camera, what those that are watched found, what `main` read) of some frames, half precision."""
     seen: dict[str, list[Tensor]] = {name: [] for name in NAMES}
     found: dict[str, list[Tensor]] = {name: [] for name in WATCHED}
+    read: list[Tensor] = []
     for start in range(0, len(rows), 64):
         for name in NAMES:
-            features = stacks[name].trunk(lessons.pictures(name, rows[start : start + 64]))["features"]
-            seen[name].append(features.half())
+            outputs = stacks[name](lessons.pictures(name, rows[start : start + 64]))
+            seen[name].append(outputs["features"]["features"].half())
             if name in found:
-                found[name].append(stacks[name].objects(features)["found"].half())
-    return {n: torch.cat(f) for n, f in seen.items()}, {n: torch.cat(f) for n, f in found.items()}
+                found[name].append(outputs["objects"]["found"].half())
+            if name == "main":
+                read.append(outputs["scene"]["read"].half())
+    return {n: torch.cat(f) for n, f in seen.items()}, {n: torch.cat(f) for n, f in found.items()}, torch.cat(read)
 
 
 @torch.no_grad()
@@ -161,7 +166,7 @@ def _maps(lessons: Lessons, stacks: dict[str, CameraStack], nets: nn.ModuleDict)
     """The maps of ground and things in all frames, half precision."""
     ground, things = [], []
     for start in range(0, len(lessons), 64):
-        seen, _ = features_of(lessons, stacks, np.arange(start, min(start + 64, len(lessons))))
+        seen, _, _ = features_of(lessons, stacks, np.arange(start, min(start + 64, len(lessons))))
         given = {name: features.float() for name, features in seen.items()}
         ground.append(nets["topdown_road"](**given)["map"].half())
         things.append(nets["topdown"](**given)["map"].half())
@@ -215,13 +220,13 @@ def train(folder: Path, *, seed: int = 7, tell: Tell = print) -> dict[str, nn.Mo
 
 
 def shipped(stacks: dict[str, CameraStack], second: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Network by name, without the parts that nobody reads: `found` where it is not watched, signs behind the car."""
+    """Network by name, without the parts that nobody reads: `found` where it is not watched, signs beside the car."""
     networks: dict[str, nn.Module] = {}
     for name, stack in stacks.items():
         own = copy.deepcopy(stack)
         if name not in WATCHED:
             own.objects.found = None
-        if name not in READS_SIGNS:
-            own.scene.signs = own.scene.signal = None
         networks |= {name: own.trunk, **{f"{name}_{part}": own.get_submodule(part) for part in PARTS}}
+        if name not in READS_SIGNS:
+            networks[f"{name}_scene"] = own.scene.scene
     return networks | second
