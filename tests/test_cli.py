@@ -423,7 +423,8 @@ def test_init_makes_the_scaffold_and_keeps_what_is_there(tmp_path: Path) -> None
     (tmp_path / "policy.toml").write_text("# mine\n")
     ended = gate("init", cwd=tmp_path)
     assert ended.code == 0
-    assert ended.made == ("release.toml", "reports/.gitignore", "suites/.gitkeep", "thresholds/.gitkeep")
+    workflows = (".github/workflows/gate-publish.yml", ".github/workflows/gate.yml")
+    assert ended.made == (*workflows, "release.toml", "reports/.gitignore", "suites/.gitkeep", "thresholds/.gitkeep")
     assert ended.changed == ()
     assert "kept policy.toml" in ended.out
     again = gate("init", cwd=tmp_path)

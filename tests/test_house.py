@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-HEAVY = ("torch", "pandas", "great_expectations", "sklearn")
+HEAVY = ("torch", "pandas", "great_expectations", "sklearn", "github3")
 
 
 def linted(root: Path) -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,8 @@ def test_an_import_that_points_up_is_found(house: Path, file: str, line: str, co
 
 
 @pytest.mark.parametrize(
-    "modules", ["gate.cli.app", "gate.compare, gate.judge, gate.calibrate", "gate.report", "gate.pipeline"]
+    "modules",
+    ["gate.cli.app", "gate.compare, gate.judge, gate.calibrate", "gate.report", "gate.github.publish", "gate.pipeline"],
 )
 def test_the_heavy_guests_stay_outside(modules: str) -> None:
     code = f"import sys; import {modules}; print(*sys.modules)"

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from gate.cli import paths, planning, store
+from gate.cli.ci import ci
 from gate.cli.progress import progress_bar
+from gate.cli.reports import print_result, write_result
 from gate.errors import GateError, UsageError
-
-if TYPE_CHECKING:
-    from gate.pipeline import Result
 
 HELP = """Decides whether a new release of a multi-task vision stack may ship.
 
@@ -29,6 +27,7 @@ app.add_typer(suite_app, name="suite")
 planning.register(suite_app)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(store.store_app, name="store")
+app.command("ci")(ci)
 
 SuiteOption = Annotated[Path | None, typer.Option("--suite", help="Folder of the suite; the only one in suites/.")]
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file; policy.toml here, or in the suite.")]
@@ -149,55 +148,9 @@ def _compare(
             progress=progress,
             tell=store.said_once(),
         )
-        written = _write(result, folder, time, frames, lambda done, of: progress("frames", done, of))
-    _print(result, written, json)
+        written = write_result(result, folder, time, frames, lambda done, of: progress("frames", done, of))
+    print_result(result, written, json)
     return result.decision.exit_code
-
-
-def _write(
-    result: Result, folder: Path, time: str, frames: int, progress: Callable[[int, int], None]
-) -> dict[str, Path]:
-    """Everything about a result into its folder; the paths of the reports by file name."""
-    from gate.atomic import write_text
-    from gate.calibrate import render, thresholds_path
-    from gate.judge.anchors import render_anchors
-    from gate.report import write_reports
-
-    decision = result.decision
-    sides = {"incumbent": result.points_incumbent, "candidate": result.points_candidate}
-    for side, points in sides.items():
-        who = getattr(decision, side)
-        path = thresholds_path(folder / "thresholds" / side, decision.suite.name, who.name, who.version)
-        write_text(path, render(points, suite=decision.suite.digest, bundle=who.digest))
-    if result.anchors:
-        write_text(folder / "anchors.toml", render_anchors(result.anchors, suite=decision.suite.digest))
-    return write_reports(
-        decision,
-        result.compared,
-        folder,
-        time=time,
-        title=f"{decision.candidate.name} {decision.candidate.version}",
-        command=shlex.join(["gate", *sys.argv[1:]]),
-        frames=frames,
-        progress=progress,
-    )
-
-
-def _print(result: Result, written: Mapping[str, Path], json: bool) -> None:
-    from rich.console import Console
-
-    from gate.report import print_decision
-
-    decision = result.decision
-    try:
-        if json:
-            typer.echo(written["verdict.json"].read_text(encoding="utf-8"), nl=False)
-        else:
-            print_decision(decision, Console())
-            typer.echo(f"report: {written['report.html']}")
-    except (BrokenPipeError, SystemExit):  # rich answers a broken pipe with SystemExit(1), which would be NO-GO
-        # The reader went away; what was decided stays decided, and is on disk.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()
@@ -272,7 +225,7 @@ def calibrate(
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="Folder of the repository.")] = Path()) -> None:
-    """Scaffold suites/ thresholds/ reports/ policy.toml release.toml; what is there already is kept."""
+    """Scaffold suites/ thresholds/ reports/ policy.toml release.toml and the workflow files; what is there is kept."""
     from gate.cli.scaffold import scaffold
 
     for path, made in scaffold(folder):

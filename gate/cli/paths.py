@@ -32,11 +32,20 @@ def policy_file(given: Path | None, suite: Path) -> Path:
 
 def embedded_suite() -> Path:
     """The suite that ships with gate: inside an installed package, or in the source tree."""
+    return _shipped("mini", "suites/mini")
+
+
+def embedded_workflows() -> Path:
+    """The workflow files that `gate init` copies, likewise."""
+    return _shipped("workflows", "docs/workflows")
+
+
+def _shipped(name: str, source: str) -> Path:
     package = Path(__file__).resolve().parents[1]
-    for path in (package / "embedded" / "mini", package.parent / "suites" / "mini"):
-        if (path / "suite.toml").is_file():
+    for path in (package / "embedded" / name, package.parent / source):
+        if path.is_dir():
             return path
-    raise UsageError("the embedded suite is not installed", mend="install gate from its wheel or source tree")
+    raise UsageError(f"{source} is not installed", mend="install gate from its wheel or source tree")
 
 
 def thresholds_folder(given: Path | None) -> Path:

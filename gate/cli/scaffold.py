@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gate.atomic import write_text
+from gate.cli.paths import embedded_workflows
 
 POLICY = """\
 # How a candidate is judged. The last matching rule wins, key by key.
@@ -29,6 +30,7 @@ bundle = "bundles/1.0.0"            # folder of the bundle
 digest = "sha256:..."               # as printed by `gate bundle lock`
 suite = "suites/NAME"
 policy = "policy.toml"
+# evidence = "evidence/1.0.0.safetensors"   # of `gate run BUNDLE --export FILE`: what ships is then not run again
 """
 
 FILES = {
@@ -42,7 +44,9 @@ FILES = {
 
 def scaffold(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Write the files that are not there yet; answers each path and whether it was made."""
-    for name, text in FILES.items():
+    workflows = sorted(embedded_workflows().glob("*.yml"))
+    shipped = {f".github/workflows/{path.name}": path.read_text(encoding="utf-8") for path in workflows}
+    for name, text in (FILES | shipped).items():
         path = folder / name
         made = not path.exists()
         if made:

@@ -28,10 +28,10 @@ _PLAIN = re.compile(r"[(“]?(?:[A-Za-z][A-Za-z0-9'’-]*|\[?[−+<>=]?\d[\d,]*(
 _SAFE = frozenset(" .,;:%()'’“”−→↑↓·✖✔⚠∅▲✓")  # in our own figures and words nothing more is needed unescaped
 
 
-def summary_markdown(decision: Decision) -> str:
-    """At most `LIMIT` bytes (GitHub counts those). What is left out is always said, with the number left out."""
+def summary_markdown(decision: Decision, limit: int = LIMIT) -> str:
+    """At most `limit` bytes (GitHub counts those). What is left out is always said, with the number left out."""
     identities = "\n".join(_identities(decision)) + "\n"
-    room = LIMIT - len(identities.encode())
+    room = limit - len(identities.encode())
     full = ROWS
     while True:
         lines = list(_lines(decision, full))

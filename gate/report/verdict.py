@@ -7,13 +7,17 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from gate.judge.decision import Cell, Decision, Probability
+from gate.errors import ConfigError
+from gate.judge.decision import Cell, Decision, Identity, PolicyFacts, Probability, Reason
 from gate.report import words
+from gate.strict import read_json
 from gate.suite.contract import ContractResult
 
 SCHEMA = "gate.verdict/1"
+MAX_BYTES = 1 << 30  # a thousand predictions on five slices are 20 MB
 
 # The order of DESIGN 4.5; the fields after `waiver` were added to it and come last.
 CELL_FIELDS = (
@@ -58,6 +62,35 @@ def verdict_json(decision: Decision, *, time: str) -> str:
     }
     lines = [f'"{key}": {_value(value)}' for key, value in rows.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def read_verdict(path: Path) -> Decision:
+    """The decision in a verdict.json, without what only pages draw: probabilities and networks.
+
+    Raises ConfigError for everything that `verdict_json` does not write.
+    """
+    told = read_json(path, max_bytes=MAX_BYTES)
+    try:
+        if told["schema"] != SCHEMA:
+            raise ConfigError(f"this is not a {SCHEMA} file", where=str(path))
+        return Decision(
+            decision=told["decision"],
+            reasons=tuple(Reason(r["code"], r["text"], tuple(r["predictions"])) for r in told["reasons"]),
+            candidate=Identity(**told["candidate"]),
+            incumbent=Identity(**told["incumbent"]),
+            suite=Identity(**told["suite"]),
+            policy=PolicyFacts(**told["policy"]),
+            gate_version=told["gate"]["version"],
+            runtime=tuple(told["runtime"].items()),
+            cells=tuple(Cell(**row) for row in told["cells"]),
+            contracts=tuple(ContractResult(**row, failed=()) for row in told["contracts"]),
+            uncovered=tuple(told["uncovered"]),
+            predictions=told["predictions"],
+            anchors=tuple(Identity(**anchor) for anchor in told["anchors"]),
+            counted=told["counted"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"this is not a {SCHEMA} file: {error!r}", where=str(path)) from error
 
 
 def schema() -> dict[str, Any]:
