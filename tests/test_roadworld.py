@@ -21,6 +21,7 @@ from examples.roadworld.render import render
 from examples.roadworld.roads import Ground, Road
 from examples.roadworld.world import BRAKE, FRAMES, MOVING, STEP, Cast, Clip, Pose, Thing
 from gate.judge.policy import assign, read_policy
+from gate.lock import digest_of_file, read_lock
 from gate.suite import open_suite
 from gate.suite.definition import head_of, read_definition
 from gate.suite.freeze import check_data
@@ -368,3 +369,12 @@ def test_an_array_written_a_few_rows_at_a_time_is_an_array(tmp_path: Path) -> No
     read = np.load(tmp_path / "a.npy")
     assert read.dtype == values.dtype
     assert np.array_equal(read, values)
+
+
+def test_the_frozen_exam_is_the_one_that_is_written_here() -> None:
+    frozen = Path(__file__).parent.parent / "suites" / "roadworld"
+    assert (frozen / "suite.toml").read_text() == make_suite.suite_toml()
+    assert (frozen / "policy.toml").read_bytes() == (SOURCES / "policy.toml").read_bytes()
+    locked = dict(read_lock(frozen / "suite.lock").files)
+    assert locked["suite.toml"] == digest_of_file(frozen / "suite.toml")
+    assert len([name for name in locked if name.startswith("truth/")]) == sum(map(make_suite._is_array, heads.JUDGED))
