@@ -12,7 +12,7 @@ from gate.bundle import Bundle, Network
 from gate.errors import SuiteError
 from gate.heads import Head
 from gate.suite import Suite
-from gate.suite.inputs import read_picture
+from gate.suite.inputs import picture
 
 #: Pixels of the long side of a thumbnail. A page of 60 stays below a megabyte, and a pole is still a pole.
 LONG_SIDE = 320
@@ -87,7 +87,7 @@ def _sources(bundle: Bundle, network: Network) -> list[str]:
 def camera_picture(suite: Suite, name: str, row: int) -> bytes | None:
     """Thumbnail of a picture input at a frame; None when it cannot be decoded any more: a report is no exam."""
     try:
-        pixels: NDArray[Any] = read_picture(suite.root / suite.input_files[name][row], "RGB")
+        pixels: NDArray[Any] = picture(suite.inputs[name], name, suite.input_files, suite.root, suite.frames, row)
     except SuiteError:
         return None
     return thumbnail(pixels)

@@ -47,17 +47,26 @@ class Splits:
 
 @dataclass(frozen=True)
 class Input:
-    """What a program reads. shape: of one frame, without the batch axis."""
+    """What a program reads. shape: of one frame, without the batch axis.
+
+    array: one .npy file for all frames; row: the column of the frame table that says which row of it a frame has.
+    """
 
     kind: Literal["image", "array", "column"]
     shape: tuple[Positive, ...] = ()
     file: str | None = None
     column: str | None = None
+    array: str | None = None
+    row: str | None = None
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Where the truth of a head is: exactly one of columns, table, file, array."""
+    """Where the truth of a head is: exactly one of columns, table, file, array.
+
+    An array is a .npz with the names `key` of the values and `rows` of the frame ids, or a .npy of which the frame
+    table's column `row` says which row a frame has.
+    """
 
     columns: str | None = None
     table: str | None = None
@@ -65,6 +74,7 @@ class Truth:
     array: str | None = None
     key: str | None = None
     rows: str | None = None
+    row: str | None = None
     class_: Annotated[str | None, Field(alias="class")] = None
     box: tuple[str, str, str, str] | None = None
     ignore: str | None = None
@@ -119,13 +129,13 @@ def read_definition(path: Path) -> tuple[Definition, Lines]:
 
 _ROLES = {"centernet": ("box", "heat"), "boxes": ("box", "score")}
 _TRUTHS = {
-    "binary": ("columns", "table"),
-    "multilabel": ("columns", "table"),
+    "binary": ("columns", "table", "array"),
+    "multilabel": ("columns", "table", "array"),
     "multiclass": ("columns",),
     "segmentation": ("file", "array"),
     "occupancy": ("file", "array"),
     "depth": ("file", "array"),
-    "regression": ("columns", "table"),
+    "regression": ("columns", "table", "array"),
     "orientation": ("columns", "table", "file", "array"),  # of objects only a table
     "detection": ("table",),
 }
@@ -146,10 +156,12 @@ def _problems(d: Definition, lines: Lines) -> Iterator[str]:
         yield f"{lines.where('splits')}: calibration and validation are the same value"
     for name, given in d.inputs.items():
         where = lines.where("inputs", name)
-        if given.kind == "column" and (given.column is None or given.file is not None):
-            yield f"{where}: an input of kind column has `column` and no `file`"
-        if given.kind != "column" and given.file is None:
-            yield f"{where}: an input of kind {given.kind} has `file`"
+        if given.kind == "column" and (given.column is None or given.file is not None or given.array is not None):
+            yield f"{where}: an input of kind column has `column`, and neither `file` nor `array`"
+        if given.kind != "column" and (given.file is None) == (given.array is None):
+            yield f"{where}: an input of kind {given.kind} has `file` or `array`, one of them"
+        if (given.array is None) != (given.row is None):
+            yield f"{where}: `array` and `row` go together: `row` is the column that says which row a frame has"
         if given.kind == "image" and (len(given.shape) != 3 or given.shape[0] != 3):
             yield f"{where}: the shape of an image is [3, height, width]"
         if "." in name:
@@ -182,8 +194,11 @@ def _head_problems(h: HeadRule, lines: Lines, k: int) -> Iterator[str]:
     if len(sources) != 1 or sources[0] not in _TRUTHS[h.task]:
         wanted = " or ".join(f"`{s}`" for s in _TRUTHS[h.task])
         yield f"{lines.where('heads', k, 'truth')}: the truth of {h.task} is given by {wanted}, one of them"
-    if h.truth.array is not None and (h.truth.key is None or h.truth.rows is None):
-        yield f"{lines.where('heads', k, 'truth')}: an array truth has `key` and `rows`"
+    named = (h.truth.key is not None, h.truth.rows is not None)
+    if h.truth.array is not None and (named != (True, True) if h.truth.row is None else any(named)):
+        yield f"{lines.where('heads', k, 'truth')}: an array truth has `key` and `rows`, or `row`"
+    if h.truth.array is None and h.truth.row is not None:
+        yield f"{lines.where('heads', k, 'truth')}: `row` is for an array truth"
     oriented = h.task == "orientation" and bool(h.outputs)
     objects = h.task == "detection" or oriented
     if objects != (None not in (h.truth.class_, h.truth.box)) or (oriented and h.truth.table is None):

@@ -93,6 +93,56 @@ def read_array(path: Path) -> Array:
     raise SuiteError("arrays are .npy or .safetensors files", where=str(path))
 
 
+def open_rows(path: Path) -> Array:
+    """A .npy file of all frames, (N, ...), mapped into memory: only the rows that are asked for are read.
+
+    Raises SuiteError; nothing is unpickled.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix == ".npy" else None
+    except FileNotFoundError as error:
+        raise SuiteError("no such file", where=str(path)) from error
+    except Exception as error:  # numpy raises many kinds; each means "not such a file"
+        raise SuiteError(f"the array cannot be read: {shown(error)}", where=str(path)) from error
+    if array is None or array.ndim < 1:
+        raise SuiteError("an array of all frames is a .npy file with one row a frame", where=str(path))
+    return array
+
+
+def rows_of(column: str, frames: Frames, array: Array, *, where: str) -> NDArray[np.int64]:
+    """Which row of an array each frame has, (F,). Raises ConfigError without the column, SuiteError for no such row."""
+    if column not in frames.columns:
+        raise ConfigError(f"there is no column '{shown(column)}' in the frame table", where=where)
+    rows = frames.columns[column]
+    if rows.dtype.kind not in "iu" or ((rows < 0) | (rows >= len(array))).any():
+        raise SuiteError(
+            f"column {shown(column)} does not hold rows of an array of {len(array)} rows: 0 to {len(array) - 1}",
+            where=where,
+            mend="mend the frame table, or write the array anew",
+        )
+    return rows.astype(np.int64)
+
+
+def picture(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, k: int) -> Array:
+    """Pixels of an image input at the frame at position k, (H, W, 3) uint8. Raises SuiteError."""
+    path = root / files[name][k]
+    if given.array is None:
+        return read_picture(path, "RGB")
+    return _pixels(given, path, frames, np.array([k]))[0]
+
+
+def _pixels(given: Input, path: Path, frames: Frames, at: Array) -> Array:
+    """Rows of an array of pictures, (len(at), H, W, 3) uint8."""
+    array = open_rows(path)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        raise SuiteError(
+            f"pictures of shape {array.shape} and type {array.dtype}",
+            where=str(path),
+            mend="write (frames, height, width, 3) uint8, RGB",
+        )
+    return array[rows_of(str(given.row), frames, array, where=str(path))[at]]
+
+
 def read_inputs(
     inputs: Mapping[str, Input], files: Mapping[str, list[str]], root: Path, frames: Frames, rows: Array
 ) -> dict[str, Array]:
@@ -101,8 +151,23 @@ def read_inputs(
     Images are RGB, channels first, 0..1. Raises SuiteError when a file has another shape than declared.
     """
     return {
-        name: np.stack([_one(given, name, files, root, frames, int(k)) for k in rows]) for name, given in inputs.items()
+        name: np.stack([_one(given, name, files, root, frames, int(k)) for k in rows])
+        if given.array is None
+        else _packed(given, name, files, root, frames, rows)
+        for name, given in inputs.items()
     }
+
+
+def _packed(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, rows: Array) -> Array:
+    """The frames at positions `rows` of an array that holds all of them, (len(rows), *shape) float32."""
+    path = root / files[name][0]
+    if given.kind == "image":
+        values = _pixels(given, path, frames, rows).transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        values /= np.float32(255)
+    else:
+        array = open_rows(path)
+        values = array[rows_of(str(given.row), frames, array, where=str(path))[rows]]
+    return _checked(values, given, name, str(path), values.shape[1:])
 
 
 def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, k: int) -> Array:
@@ -118,11 +183,16 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
             value = np.ascontiguousarray(read_picture(path, "RGB").transpose(2, 0, 1)) / np.float32(255)
         else:
             value = read_array(path)
+    return _checked(value, given, name, where, value.shape)
+
+
+def _checked(value: Array, given: Input, name: str, where: str, shape: tuple[int, ...]) -> Array:
+    """The same as float32. Raises SuiteError for no numbers, another shape of a frame, NaN or infinity."""
     if value.dtype.kind not in "biuf":
         raise SuiteError(f"input '{name}' does not hold real numbers", where=where)
     value = value.astype(np.float32, copy=False)
-    if value.shape != given.shape:
-        raise SuiteError(f"input '{name}' has shape {value.shape}, declared {given.shape}", where=where)
+    if shape != given.shape:
+        raise SuiteError(f"input '{name}' has shape {shape}, declared {given.shape}", where=where)
     if not np.isfinite(value).all():
         raise SuiteError(f"input '{name}' holds NaN or infinity", where=where)
     return value

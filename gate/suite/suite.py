@@ -86,9 +86,9 @@ def open_suite(root: Path) -> Suite:
             where = lines.where("inputs", name, "column")
             raise ConfigError(f"there is no column '{shown(given.column)}' in the frame table", where=where)
     inputs = {
-        name: file_names(given.file, frames, root, where=lines.where("inputs", name))
+        name: file_names(given.file or str(given.array), frames, root, where=lines.where("inputs", name))
         for name, given in definition.inputs.items()
-        if given.file
+        if given.file or given.array
     }
     truths = _truths(definition, lines, frames, root)
     files = {DEFINITION, about.frames, *(f for names in inputs.values() for f in names)}

@@ -15,7 +15,7 @@ from gate.heads import Head
 from gate.strict import NAME, relative_path
 from gate.suite.definition import HeadRule, head_of
 from gate.suite.frames import Frames, read_table
-from gate.suite.inputs import file_names, read_array, read_picture
+from gate.suite.inputs import file_names, open_rows, read_array, read_picture, rows_of
 
 Array = NDArray[Any]
 
@@ -172,6 +172,10 @@ def _rows_of(ids: Array, frames: Frames, where: str) -> Array:
 
 
 def _array_reader(rule: HeadRule, frames: Frames, path: Path, where: str) -> Callable[[Array], Array]:
+    if rule.truth.row is not None:
+        array = open_rows(path)
+        row = rows_of(rule.truth.row, frames, array, where=f"{where}, file {path.name}")
+        return lambda at: np.asarray(array[row[at]])
     key, name = str(rule.truth.key), str(rule.truth.rows)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -280,6 +284,10 @@ def _not_a_direction(angle: Array, head: Head) -> tuple[Array, str]:
 def _check_dims(truths: Truths, value: Array, frames: Frames, row: int) -> None:
     """A raster truth is (H, W) a frame; of several channels, one raster for each of them, but for segmentation."""
     head, channels = truths.head, len(truths.head.channels)
+    if head.task in ("binary", "multilabel", "regression") and value.shape[1:] != (channels,):
+        _refuse(
+            truths, f"a truth of shape {value.shape[1:]} a frame; {channels} channels want ({channels},)", frames, row
+        )
     if head.task not in ("segmentation", "occupancy", "depth", "orientation"):
         return
     if head.task == "orientation" and value.ndim == 2 and value.shape[1] == channels:

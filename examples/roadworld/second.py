@@ -1,0 +1,242 @@
+"""The networks of the second stage: what eight cameras saw, put together from above.
+
+`TopDown` fetches features from where a level ground would put each cell of the grid; the others read its map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cameras import CAMERAS, FINE, NAMES
+from .driving import CORRIDORS, FAN, OFFSETS, SECTORS, STALLS
+from .heads import READS_SIGNS, WATCHED
+from .network import FEATURES, FOUND, READ, Outputs, conv, grid_of, pooled
+from .topdown import CLASSES, COARSE, GRID, HALF, SIDE
+from .truth import CELL, KINDS, SIGNALS
+from .world import PLACES
+
+MAP, MEMORY = 8, 12  # channels
+
+
+def middles() -> tuple[Tensor, Tensor]:
+    """(ahead, left) cm of the cells' middles, (GRID, GRID) each."""
+    place = HALF - (torch.arange(GRID) + 0.5) * SIDE
+    ahead, left = torch.meshgrid(place, place, indexing="ij")
+    return ahead, left
+
+
+def seen_from(name: str) -> tuple[Tensor, Tensor]:
+    """(index, mask) of the feature of a camera that shows the ground of each cell: (GRID * GRID,) each."""
+    camera = CAMERAS[NAMES.index(name)]
+    ahead, left = middles()
+    yaw = camera.yaw / 4096 * 2 * math.pi
+    x, y = ahead - camera.ahead, left - camera.left
+    depth, right = x * math.cos(yaw) + y * math.sin(yaw), x * math.sin(yaw) - y * math.cos(yaw)
+    safe = depth.clamp(min=20.0)
+    column = (camera.width / 2 + camera.focal * right / safe) / (FINE * CELL)
+    row = (camera.horizon + camera.focal * camera.up / safe) / (FINE * CELL)
+    rows, columns = grid_of(camera)
+    inside = (depth > 20) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    index = row.long().clamp(0, rows - 1) * columns + column.long().clamp(0, columns - 1)
+    return index.flatten(), inside.flatten().float()
+
+
+class TopDown(nn.Module):
+    """What all cameras saw of the ground, refined from above. Returns `map`, (B, MAP, GRID, GRID), and the rasters."""
+
+    def __init__(self, outputs: Mapping[str, int]) -> None:
+        super().__init__()
+        self.outputs = dict(outputs)
+        self.look = nn.ModuleDict({name: nn.Conv2d(FEATURES, 14, 1) for name in NAMES})
+        for name in NAMES:
+            index, mask = seen_from(name)
+            self.register_buffer(f"index_{name}", index, persistent=False)
+            self.register_buffer(f"mask_{name}", mask, persistent=False)
+        place = torch.stack(middles()) / HALF
+        self.register_buffer("place", torch.cat([place, place.abs()])[None], persistent=False)
+        self.mix = nn.Sequential(conv(14 + 4, 24), conv(24, 24), conv(24, 24))
+        self.out = nn.Conv2d(24, sum(outputs.values()), 1)
+        self.map = conv(24, MAP, size=1)
+
+    def forward(
+        self, main: Tensor, narrow: Tensor, wide: Tensor, left_pillar: Tensor, right_pillar: Tensor,
+        left_repeater: Tensor, right_repeater: Tensor, rear: Tensor,
+    ) -> Outputs:  # fmt: skip
+        total = torch.zeros(1)
+        for name, features in zip(
+            NAMES, (main, narrow, wide, left_pillar, right_pillar, left_repeater, right_repeater, rear), strict=True
+        ):
+            flat = self.look[name](features).flatten(2)
+            total = total + flat.index_select(2, getattr(self, f"index_{name}")) * getattr(self, f"mask_{name}")
+        grid = F.relu(total).unflatten(2, (GRID, GRID))
+        y = self.mix(torch.cat([grid, self.place.expand(grid.shape[0], -1, -1, -1)], 1))
+        parts = torch.split(self.out(y), list(self.outputs.values()), 1)
+        rasters = {
+            name: part if count > 1 else part.squeeze(1)
+            for (name, count), part in zip(self.outputs.items(), parts, strict=True)
+        }
+        return {**rasters, "map": self.map(y)}
+
+
+class Flat(nn.Module):
+    """(B, out) features of a map: two strided convolutions, then all cells at once."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.shrink = nn.Sequential(conv(channels, 16, 2), conv(16, 16, 2))
+        self.out = nn.Sequential(nn.Linear(16 * (GRID // 4) ** 2, out), nn.ReLU())
+
+    def forward(self, y: Tensor) -> Tensor:
+        return self.out(self.shrink(y).flatten(1))
+
+
+class Layout(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = Flat(MAP, 48)
+        self.mix = nn.Sequential(nn.Linear(48 + 2 * FEATURES * len(NAMES), 64), nn.ReLU())
+        self.out = nn.Linear(64, CORRIDORS + 1 + 1 + len(PLACES) + 3 + 2 + 2 + 2 + 2)
+
+    def forward(
+        self, main: Tensor, narrow: Tensor, wide: Tensor, left_pillar: Tensor, right_pillar: Tensor,
+        left_repeater: Tensor, right_repeater: Tensor, rear: Tensor,
+        ground: Tensor,
+    ) -> Outputs:  # fmt: skip
+        cameras = (main, narrow, wide, left_pillar, right_pillar, left_repeater, right_repeater, rear)
+        y = self.out(self.mix(torch.cat([self.flat(ground), *map(pooled, cameras)], 1)))
+        sizes = [CORRIDORS, 1, 1, len(PLACES), 3, 2, 2, 2, 2]
+        corridor, junction, distance, place, legs, heading, crossing, lanes, margins = torch.split(y, sizes, 1)
+        return {
+            "corridor": corridor,
+            "junction": junction,
+            "distance": torch.exp((distance + 2.5).clamp(-1, 5)),
+            "place": place,
+            "legs": legs,
+            "heading": _line(heading),
+            "crossing": _line(crossing),
+            "lanes": lanes,
+            "margins": torch.exp((margins + 1).clamp(-2, 3)),
+        }
+
+
+def _line(pair: Tensor) -> Tensor:
+    """Degrees of an undirected line, -90 to 90: half the angle of a vector that turns twice as fast."""
+    sine, cosine = pair.unbind(1)
+    return (torch.atan2(sine, cosine) * (90 / math.pi))[:, None]
+
+
+class Path(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = Flat(2 * MAP, 64)
+        self.mix = nn.Sequential(nn.Linear(64 + 2 * FEATURES * len(READS_SIGNS) + 4, 64), nn.ReLU())
+        self.out = nn.Linear(64, 1 + OFFSETS + FAN + 1)
+
+    def forward(
+        self, main: Tensor, narrow: Tensor, wide: Tensor, things: Tensor, ground: Tensor, ego: Tensor
+    ) -> Outputs:
+        y = self.out(
+            self.mix(torch.cat([self.flat(torch.cat([things, ground], 1)), *map(pooled, (main, narrow, wide)), ego], 1))
+        )
+        steering, offsets, free, stop = torch.split(y, [1, OFFSETS, FAN, 1], 1)
+        return {
+            "steering": steering * 10,
+            "offsets": offsets,
+            "free": torch.exp((free + 2).clamp(-1, 4)),
+            "stop": stop,
+        }
+
+
+class Traffic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {name: math.prod(grid_of(CAMERAS[NAMES.index(name)])) for name in WATCHED}
+        self.look = nn.ModuleDict({name: nn.Linear(FOUND * size, 24) for name, size in sizes.items()})
+        self.mix = nn.Sequential(nn.Linear(24 * len(WATCHED), 48), nn.ReLU())
+        self.out = nn.Linear(48, 5)
+        self.signal = nn.Linear(READ, len(SIGNALS))
+
+    def forward(self, main: Tensor, narrow: Tensor, wide: Tensor, rear: Tensor, signs: Tensor) -> Outputs:
+        found = zip(WATCHED, (main, narrow, wide, rear), strict=True)
+        seen = [F.relu(self.look[name](given.flatten(1))) for name, given in found]
+        lead, braking, following, oncoming, person = torch.split(self.out(self.mix(torch.cat(seen, 1))), 1, 1)
+        return {
+            "lead": torch.exp((lead + 2).clamp(-1, 4)),
+            "braking": braking,
+            "following": following,
+            "oncoming": oncoming,
+            "person": person,
+            "signal": self.signal(signs),
+        }
+
+
+class Parking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = Flat(2 * MAP, 64)
+        self.out = nn.Linear(64, SECTORS + 2 * STALLS + 1)
+
+    def forward(self, things: Tensor, ground: Tensor) -> Outputs:
+        y = self.out(self.flat(torch.cat([things, ground], 1)))
+        kerb, stalls, door = torch.split(y, [SECTORS, 2 * STALLS, 1], 1)
+        return {"kerb": torch.exp((kerb + 1.8).clamp(-1, 4)), "stalls": stalls, "door": door}
+
+
+class Surround(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = Flat(MAP, 96)
+        self.out = nn.Linear(96, SECTORS * (len(KINDS) + 2))
+
+    def forward(self, things: Tensor) -> Outputs:
+        present, nearest = torch.split(self.out(self.flat(things)), [SECTORS * len(KINDS), 2 * SECTORS], 1)
+        return {"present": present, "nearest": torch.exp((nearest + 2).clamp(-1, 4))}
+
+
+class Memory(nn.Module):
+    """Remembers the map: its memory is moved as the car moved, and what is seen now is written into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(2 * MAP + MEMORY, MEMORY, 3, padding=1)
+        self.write = nn.Conv2d(2 * MAP + MEMORY, MEMORY, 3, padding=1)
+        self.hidden = nn.Sequential(conv(2 * MAP + MEMORY, 16), nn.Conv2d(16, 1, 1))
+        self.cells = nn.Sequential(conv(2 * MAP + MEMORY, 24, COARSE), nn.Conv2d(24, 2, 1))
+
+    def forward(self, things: Tensor, ground: Tensor, ego: Tensor, memory: Tensor) -> Outputs:
+        before = _moved(memory, ego)
+        given = torch.cat([things, ground, before], 1)
+        gate = torch.sigmoid(self.gate(given))
+        after = gate * before + (1 - gate) * torch.tanh(self.write(given))
+        given = torch.cat([things, ground, after], 1)
+        roads, cars = self.cells(given).flatten(2).unbind(1)
+        return {"roads": roads, "cars": cars, "hidden": self.hidden(given).squeeze(1), "memory": after}
+
+
+def _moved(memory: Tensor, ego: Tensor) -> Tensor:
+    """The memory of the frame before, seen from where the car is now. ego: metres ahead and left, degrees turned."""
+    ahead, left, turned = ego[:, 0] * 100 / HALF, ego[:, 1] * 100 / HALF, ego[:, 2] * (math.pi / 180)
+    sine, cosine = torch.sin(turned), torch.cos(turned)
+    # A cell at (u ahead, v left) now was at (u cos - v sin + ahead, u sin + v cos + left); a picture's x runs to the
+    # right and its y backwards, so x = -v and y = -u.
+    first = torch.stack([cosine, sine, -left], 1)
+    second = torch.stack([-sine, cosine, -ahead], 1)
+    grid = F.affine_grid(torch.stack([first, second], 1), [memory.shape[0], 1, GRID, GRID], align_corners=False)
+    return F.grid_sample(memory, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+SECOND = {
+    "topdown": lambda: TopDown({"objects": len(CLASSES)}),
+    "topdown_road": lambda: TopDown({"drivable": 1, "edge": 1, "marking": 1}),
+    "layout": Layout,
+    "path": Path,
+    "traffic": Traffic,
+    "parking": Parking,
+    "surround": Surround,
+    "memory": Memory,
+}

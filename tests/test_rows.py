@@ -1,0 +1,126 @@
+"""Inputs and truths in one array for all frames: the same as in a file a frame, and refused when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gate.errors import ConfigError, SuiteError
+from gate.suite import open_suite
+from gate.suite.freeze import check_data
+from gate.suite.inputs import picture, read_inputs
+from tests.support.tiny import World, sign_only, with_images, write_suite
+
+PACKED = '\n[inputs.image]\narray = "images.npy"\nrow = "at"\nkind = "image"\nshape = [3, 8, 8]\n'
+
+
+def packed(folder: Path, world: World, text: str = PACKED, pixels: np.ndarray | None = None) -> Path:
+    """The suite of `with_images`, its pictures in one array."""
+    with_images(folder, world, freeze=False)
+    files = [folder / "images" / f"{name}.png" for name in world.ids]
+    np.save(folder / "images.npy", np.stack([np.asarray(Image.open(f)) for f in files]) if pixels is None else pixels)
+    (folder / "suite.toml").write_text(sign_only() + text)
+    return folder
+
+
+def test_pictures_in_one_array_are_read_as_pictures_in_files(tmp_path: Path, world: World) -> None:
+    one, many = open_suite(packed(tmp_path / "a", world)), open_suite(with_images(tmp_path / "b", world))
+    rows = np.array([5, 0, 17])
+    read = [read_inputs(s.inputs, s.input_files, s.root, s.frames, rows)["image"] for s in (one, many)]
+    assert read[0].dtype == np.float32
+    assert read[0].tobytes() == read[1].tobytes()
+    for k in rows:
+        pictures = [picture(s.inputs["image"], "image", s.input_files, s.root, s.frames, int(k)) for s in (one, many)]
+        assert np.array_equal(*pictures)
+
+
+def test_the_lock_holds_the_array_once(tmp_path: Path, world: World) -> None:
+    suite = open_suite(packed(tmp_path, world))
+    assert [name for name, _ in suite.lock.files if name.startswith("images")] == ["images.npy"]
+
+
+def test_numbers_in_one_array_are_an_input(tmp_path: Path, world: World) -> None:
+    text = PACKED.replace('"image"\nshape = [3, 8, 8]', '"array"\nshape = [2]')
+    values = np.arange(2 * len(world.ids), dtype=np.int16).reshape(-1, 2)
+    suite = open_suite(packed(tmp_path, world, text, values))
+    read = read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, np.array([3]))["image"]
+    at = int(suite.frames.columns["at"][3])
+    assert read.tolist() == [[2 * at, 2 * at + 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PACKED.replace('row = "at"\n', ""), "`array` and `row` go together"),
+        (PACKED + 'file = "images/{frame_id}.png"\n', "has `file` or `array`, one of them"),
+        (PACKED.replace('array = "images.npy"\nrow = "at"\n', ""), "has `file` or `array`, one of them"),
+    ],
+)
+def test_an_input_has_a_file_a_frame_or_an_array_with_rows(tmp_path: Path, world: World, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        open_suite(packed(tmp_path, world, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "words"),
+    [
+        (PACKED, lambda a: a[:3], "does not hold rows of an array of 3 rows"),
+        (PACKED, lambda a: a.astype(np.float32), "type float32"),
+        (PACKED, lambda a: a[..., :2], "pictures of shape"),
+        (PACKED.replace("[3, 8, 8]", "[3, 8, 9]"), lambda a: a, "declared"),
+        (PACKED.replace('"at"', '"light"'), lambda a: a, "does not hold rows"),
+        (PACKED.replace('"at"', '"nowhere"'), lambda a: a, "no column 'nowhere'"),
+    ],
+)
+def test_an_array_of_other_pictures_is_refused(
+    tmp_path: Path, world: World, text: str, change: Callable[[np.ndarray], np.ndarray], words: str
+) -> None:
+    whole = np.zeros((len(world.ids), 8, 8, 3), np.uint8)
+    suite = open_suite(packed(tmp_path, world, text, change(whole)))
+    with pytest.raises((SuiteError, ConfigError), match=words):
+        read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, np.array([0]))
+
+
+def test_pickles_are_not_opened(tmp_path: Path, world: World) -> None:
+    suite = open_suite(packed(tmp_path, world))
+    np.save(tmp_path / "images.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(SuiteError, match="cannot be read"):
+        read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, np.array([0]))
+
+
+SIGN = 'truth = { array = "signs.npy", row = "at" }'
+
+
+def signs(folder: Path, world: World, values: np.ndarray, truth: str = SIGN) -> Path:
+    text = sign_only().replace('truth = { columns = "has_{channel}" }', truth)
+    assert truth in text
+    write_suite(folder, world, text=text, freeze=False)
+    np.save(folder / "signs.npy", values)
+    return folder
+
+
+def test_a_truth_in_an_array_of_all_frames_is_the_truth_of_the_columns(tmp_path: Path, world: World) -> None:
+    columns = write_suite(tmp_path / "b", world, text=sign_only(), freeze=False)
+    suites = [open_suite(folder) for folder in (signs(tmp_path / "a", world, world.signs), columns)]
+    every = np.arange(len(world.ids))
+    assert np.array_equal(*(suite.truths[0].read(every) for suite in suites))
+
+
+def test_a_truth_with_a_row_names_no_keys(tmp_path: Path, world: World) -> None:
+    with pytest.raises(ConfigError, match="`key` and `rows`, or `row`"):
+        open_suite(signs(tmp_path, world, world.signs, SIGN.replace(" }", ', key = "signs" }')))
+
+
+def test_a_truth_of_too_few_channels_is_refused(tmp_path: Path, world: World, without_table_contracts: None) -> None:
+    suite = open_suite(signs(tmp_path, world, world.signs[:, :1]))
+    with pytest.raises(SuiteError, match=r"2 channels want \(2,\)"):
+        check_data(suite)
+
+
+def test_a_truth_of_too_few_rows_is_refused(tmp_path: Path, world: World) -> None:
+    with pytest.raises(SuiteError, match="does not hold rows"):
+        open_suite(signs(tmp_path, world, world.signs[:-1]))
