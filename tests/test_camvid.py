@@ -55,9 +55,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
     suite = read_suite(root)
     known: dict[str, Run] = {}
 
-    def once(
-        bundle: Bundle, _: Suite, heads: Collection[str] | None = None, progress: Any = None, store: Any = None
-    ) -> Run:
+    def once(bundle: Bundle, _: Suite, heads: Collection[str] | None = None, *given: Any) -> Run:
         if bundle.digest not in known:
             known[bundle.digest] = run(bundle, suite)
         whole = known[bundle.digest]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -101,8 +101,9 @@ def test_a_mean_of_pictures_is_not_the_value_over_all_pixels() -> None:
     assert found["delta_1_per_image"] == 0.0
 
 
-@given(st.integers(0, 10**6), st.integers(1, 6), st.sampled_from((20.0, 80.0)))
+@given(seed=st.integers(0, 10**6), frames=st.integers(1, 6), cap=st.sampled_from((20.0, 80.0)))
 @settings(max_examples=25, deadline=None, database=None)
+@example(seed=483, frames=4, cap=20.0)  # a picture with a single pixel
 def test_both_forms_are_what_the_official_formulas_say(seed: int, frames: int, cap: float) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.uniform(0.5, 100, (frames, 4, 6))

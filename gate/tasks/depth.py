@@ -92,8 +92,8 @@ def _picture_sums(said: Floats, true: Floats) -> dict[str, int]:
         "sq_rel": mean["sum_square_rel"],
         "rmse": np.sqrt(mean["sum_square_error"]),
         "rmse_log": np.sqrt(mean["sum_square_log_error"]),
-        # Rounding can make the variance of equal logs a hair less than nothing.
-        "silog": np.sqrt(max(mean["sum_square_log_error"] - mean["sum_log_error"] ** 2, 0.0)),
+        # About the mean: of equal logs, the difference of two sums would leave the root of a rounding.
+        "silog": np.sqrt(int(fixed_sum((log - mean["sum_log_error"]) ** 2)) / STEPS / n),
         **{name: count / n for name, count in within.items()},
     }
     for name, value in image.items():
