@@ -47,12 +47,13 @@ class Splits:
 
 @dataclass(frozen=True)
 class Input:
-    """What a program reads. shape: of one frame, without the batch axis."""
+    """What a program reads. shape: of one frame, without the batch axis. optional: a frame may have no file of it."""
 
     kind: Literal["image", "array", "column"]
     shape: tuple[Positive, ...] = ()
     file: str | None = None
     column: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Match:
 
 @dataclass(frozen=True)
 class HeadRule:
-    """One [[heads]] table, as written."""
+    """One [[heads]] table, as written. requires: an optional input, without which a frame is not judged."""
 
     head: str
     task: TaskKind
@@ -91,6 +92,7 @@ class HeadRule:
     decoder: Decoder | None = None
     match: Match | None = None
     unit: str | None = None
+    requires: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def _problems(d: Definition, lines: Lines) -> Iterator[str]:
         where = lines.where("inputs", name)
         if given.kind == "column" and (given.column is None or given.file is not None):
             yield f"{where}: an input of kind column has `column` and no `file`"
+        if given.kind == "column" and given.optional:
+            yield f"{where}: only an input with `file` is optional; leave the cells of a column filled"
         if given.kind != "column" and given.file is None:
             yield f"{where}: an input of kind {given.kind} has `file`"
         if given.kind == "image" and (len(given.shape) != 3 or given.shape[0] != 3):
@@ -150,6 +154,8 @@ def _problems(d: Definition, lines: Lines) -> Iterator[str]:
         if head.head in seen:
             yield f"{lines.where('heads', k, 'head')}: '{head.head}' is judged twice"
         seen[head.head] = k
+        if head.requires is not None and not (head.requires in d.inputs and d.inputs[head.requires].optional):
+            yield f"{lines.where('heads', k, 'requires')}: '{head.requires}' is no input with `optional = true`"
         yield from _head_problems(head, lines, k)
 
 
