@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from gate.errors import GateError, UsageError
 
@@ -46,7 +46,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def open_regular(path: Path, error: type[GateError], *, where: str = "", links: bool = False) -> BinaryIO:
+def open_regular(path: Path, error: type[GateError], *, where: str = "", links: bool = False) -> BufferedReader:
     """The regular file at `path`, opened for reading. links: its name may be a link.
 
     Never waits, as a FIFO would make it, and asks what it is after it was opened, so that nobody can swap it. Raises

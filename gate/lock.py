@@ -19,7 +19,8 @@ from gate.errors import LockError
 
 SCHEMA = "gate.lock/1"
 _MEND = "restore it, or freeze again"
-MAX_BYTES = 1 << 30
+#: Bytes of a lock: two million files; a bundle has a thousand.
+MAX_BYTES = 1 << 28
 #: Lines `key = "text"`, comments and the one header: nothing nested, which could cost more than its bytes.
 _TEXT = r'"(?:[^"\\\n]|\\.)*+"'
 _SHAPE = re.compile(rf"(?:(?:#[^\n]*+|\[files\]|(?:[a-z]++|{_TEXT}) = {_TEXT})?\n)*+")
@@ -69,7 +70,7 @@ def digest_of_file(path: Path) -> str:
     """Raises LockError when the file is missing, a link, not a regular file or unreadable."""
     try:
         with open_regular(path, LockError) as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise LockError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
@@ -90,12 +91,12 @@ def write_lock(path: Path, lock: Lock) -> None:
     write_text(path, str(lock))
 
 
-def read_lock(path: Path) -> Lock:
+def read_lock(path: Path, most: int = MAX_BYTES) -> Lock:
     """The lock in a file; `str(read_lock(path))` is the file's text. Raises LockError when it is not a lock."""
     try:
         with open_regular(path, LockError) as file:
-            text = file.read(MAX_BYTES + 1).decode()
-        if len(text) > MAX_BYTES or not _SHAPE.fullmatch(text):
+            text = file.read(most + 1).decode()
+        if len(text) > most or not _SHAPE.fullmatch(text):
             raise ValueError("lines of another kind, or too many")
         table = tomllib.loads(text)
         if table.get("schema") != SCHEMA:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gate.atomic import open_regular
 from gate.errors import BundleError, ConfigError, shown
 from gate.lock import Lock, digest_of, make_lock, read_lock, verify, write_lock
-from gate.strict import NAME, Lines, read_toml_located, relative_path
+from gate.strict import MAX_BYTES, NAME, Lines, read_toml_located, relative_path
 
 MANIFEST, LOCK = "bundle.toml", "bundle.lock"
 #: Frames that a windowed network may look back on.
@@ -92,9 +92,8 @@ def read_bundle(root: Path) -> Bundle:
     lock = _lock_now(root, manifest, files)
     locked = os.path.lexists(root / LOCK)
     if locked:
-        verify(
-            read_lock(root / LOCK), lock, where=root / LOCK, mend="restore the files, or run `gate bundle lock` anew"
-        )
+        recorded = read_lock(root / LOCK, MAX_BYTES)
+        verify(recorded, lock, where=root / LOCK, mend="restore the files, or run `gate bundle lock` anew")
     networks = _ordered(manifest, files, dict(lock.files), root, lines)
     return Bundle(root, manifest.bundle.name, manifest.bundle.version, networks, lock.digest, locked)
 

@@ -55,6 +55,7 @@ _WORDS = ("name", "as_name", "forward_arg_names")
 _SPECS = ("in_spec", "out_spec")
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 _TARGETS = ("target", "as_operator")
+_TEXTS = ("as_string", "as_strings")
 # Operators that compute; not those that read and write files, run what was compiled elsewhere, or are found by import.
 _TARGET = re.compile(
     r"torch\.ops\.(?:aten|prims|quantized_decomposed)\.(?!(?:from_file|save)\b)\w{1,100}\.\w{1,100}"
@@ -127,7 +128,7 @@ def _check_size(data: bytes, where: str) -> None:
     if data[-22:-18] != b"PK\x05\x06":
         raise zipfile.BadZipFile("it does not end as one")
     size = struct.unpack_from("<I", data, len(data) - 10)[0]
-    if data[-98:-94] == b"PK\x06\x06":
+    if data[-98:-94] == b"PK\x06\x06":  # a zip64 record, which says what does not fit here
         size = max(size % 0xFFFFFFFF, struct.unpack_from("<Q", data, len(data) - 58)[0])
     if size > MAX_ENTRIES * _ENTRY_BYTES:
         raise RefusedError("too many entries", where=where)
@@ -226,7 +227,8 @@ def _harmless(key: str, text: str, where: str) -> bool:
         return all(allowed.fullmatch(word) for word in _words(text, where))
     if key in _TARGETS:
         return bool(_TARGET.fullmatch(text))
-    return bool(_UNQUOTED.fullmatch(text))  # names of weights, for one, stand between quotes
+    # Names of weights, for one, stand between quotes; texts that operators are given are written as `repr` writes them.
+    return key in _TEXTS or bool(_UNQUOTED.fullmatch(text))
 
 
 def _words(text: str, where: str) -> list[str]:

@@ -25,6 +25,10 @@ def show_suite(suite: Suite) -> None:
         clips = len(set(frames.cell_clip[inside].tolist()))
         rows.append((part.name, f"{int(frames.cell_frames[inside].sum()):,}", f"{clips:,}"))
     _table(("slice (validation)", "frames", "clips"), rows)
+    for name, given in suite.inputs.items():
+        if given.optional:
+            files = suite.input_files[name]
+            typer.echo(f"input {name}: in {sum(map(bool, files)):,} of {len(files):,} frames")
     _table(
         ("head", "task", "predictions", "score", "unit"),
         [(h.name, h.task, f"{len(h.predictions):,}", h.score or "", h.unit) for h in suite.heads],

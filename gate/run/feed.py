@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Given:
-    """What the frames of one step hold. truths: by head."""
+    """What the frames of one step hold. truths: by head, of the frames on which it is judged, if there are any."""
 
     step: Step
     inputs: Mapping[str, Array]
@@ -67,7 +67,8 @@ def fed(
 
     def decode(step: Step) -> Given:
         read = {} if step.rest else read_inputs(inputs, suite.input_files, suite.root, suite.frames, step.rows)
-        return Given(step, read, {t.head.name: t.read(step.rows) for t in (late if step.rest else early)})
+        told = [(t, t.judged(step.rows)) for t in (late if step.rest else early)]
+        return Given(step, read, {t.head.name: t.read(rows) for t, rows in told if len(rows)})
 
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
         yield from ahead(pool, decode, turns, AHEAD)

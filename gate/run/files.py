@@ -56,6 +56,9 @@ def read_evidence(path: Path, suite: Suite, bundles: Collection[Bundle]) -> tupl
     whole = Span(0, len(suite.frames.ids), 0, suite.frames.cells)
     if pack.span != whole or pack.made_by != made_by(bundle, present):
         raise EvidenceError("this evidence is not of all heads and frames of the bundle", where=str(path), mend=_MEND)
+    for t in suite.truths:
+        if t.head in present:
+            pack.parts[t.head.name].summary.frames = t.frames(0, len(suite.frames.ids))
     return bundle, Run(
         {head.name: pack.parts[head.name].table for head in present},
         {head.name: pack.parts[head.name].summary for head in present},

@@ -192,7 +192,7 @@ def _span(
     progress: Callable[[int], None],
 ) -> dict[str, Part]:
     """What heads answer on one span. progress: takes the frames done so far. Raises FallenError."""
-    summaries = {t.head.name: HeadSummary(t.head, span.frames) for t in asked}
+    summaries = {t.head.name: HeadSummary(t.head, t.frames(span.start, span.stop)) for t in asked}
     reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in asked}
     late = [t for t in asked if set(outputs_of(t.head)) & session.late]
     early = [t for t in asked if t not in late]
@@ -209,12 +209,12 @@ def _span(
         ):
             rows = given.step.rows
             ran.update(dict.fromkeys(said.ran))
-            ids, cell = suite.frames.ids[rows], suite.frames.cell[rows] - span.first
+            ids, cell = suite.frames.ids, suite.frames.cell - span.first
             reduce_all(
-                reducers[name].look_at(answer_of(t.head, said, recorded, rows), given.truths[name], ids, cell)
+                reducers[name].look_at(answer_of(t, said, recorded, rows), given.truths[name], ids[at], cell[at])
                 for t in (late if given.step.rest else early)
-                for name in (t.head.name,)
-                if set(outputs_of(t.head)) <= said.outputs.keys() | recorded.keys()
+                for name, at in ((t.head.name, t.judged(rows)),)
+                if name in given.truths and set(outputs_of(t.head)) <= said.outputs.keys() | recorded.keys()
             )
             if not given.step.rest:
                 done += len(rows)
@@ -259,8 +259,10 @@ def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded])
     return max(BATCH, VALUES // max(values, 1))
 
 
-def answer_of(head: Head, said: Said, recorded: Mapping[str, Recorded], rows: Array) -> Answer:
-    """What a head answered on some frames, of which all that it takes of programs was said."""
+def answer_of(truths: Truths, said: Said, recorded: Mapping[str, Recorded], rows: Array) -> Answer:
+    """What a head answered on those of some frames on which it is judged; all that it takes of programs was said."""
+    head, judged = truths.head, slice(None) if truths.present is None else truths.present[rows]
+    rows = rows[judged]
     answered = np.ones(len(rows), bool)
     for output in outputs_of(head):
         if output in recorded:
@@ -275,5 +277,5 @@ def answer_of(head: Head, said: Said, recorded: Mapping[str, Recorded], rows: Ar
                 source.dtype,
             )
         else:
-            values[role], dtype = said.outputs[output][0][answered], said.outputs[output][1]
+            values[role], dtype = said.outputs[output][0][judged][answered], said.outputs[output][1]
     return Answer(values, answered, dtype)

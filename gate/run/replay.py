@@ -120,12 +120,12 @@ def _answers(
     kept: Ints,
 ) -> Iterator[tuple[str, Answered]]:
     """Answers of each head for those frames of a step, at positions `kept`, that have one."""
-    rows = given.step.rows
     for t in one.present:
         if t.head.name not in given.truths or not set(outputs_of(t.head)) <= said.outputs.keys() | one.recorded.keys():
             continue
-        answer, truth = answer_of(t.head, said, one.recorded, rows), given.truths[t.head.name]
-        at = kept[answer.answered[kept]]
+        answer, truth = answer_of(t, said, one.recorded, given.step.rows), given.truths[t.head.name]
+        rows = t.judged(given.step.rows)
+        at = np.flatnonzero(np.isin(rows, given.step.rows[kept]) & answer.answered)
         if not isinstance(truth, BoxTruth):
             truth = truth[_run_of(at)]
         if not len(at) or not _countable(t.head, answer, truth):

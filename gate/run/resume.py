@@ -93,8 +93,11 @@ def resumed(
     made: head -> digest of what makes it. look: called before anything is kept or told. progress: frames found in the
     store.
     """
-    heads = {head.name: head for head in suite.heads}
+    heads, truths = {head.name: head for head in suite.heads}, {t.head.name: t for t in suite.truths}
     parts = recall(store, scope, spans, made, heads) if store else [dict[str, Part]() for _ in spans]
+    for span, part in zip(spans, parts, strict=True):
+        for name, kept_part in part.items():  # the suite says how many frames are judged, not what was stored
+            kept_part.summary.frames = truths[name].frames(span.start, span.stop)
     kept = [name for name in made if all(name in part for part in parts)]
     if there := sum(s.frames for s, part in zip(spans, parts, strict=True) if part.keys() == made.keys()):
         progress(there)

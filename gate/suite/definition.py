@@ -50,6 +50,7 @@ class Input:
     """What a program reads. shape: of one frame, without the batch axis.
 
     array: one .npy file for all frames; row: the column of the frame table that says which row of it a frame has.
+    optional: a frame may have no file of it.
     """
 
     kind: Literal["image", "array", "column"]
@@ -58,6 +59,7 @@ class Input:
     column: str | None = None
     array: str | None = None
     row: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class HeadRule:
     """One [[heads]] table, as written.
 
     unit: of measured values; "m" for depth and "degrees" for orientation that do not say. cap: distance at which depth
-    ends, in that unit. period: degrees after which a direction is the same again; 360 when it is not said.
+    ends, in that unit. period: degrees after which a direction is the same again; 360 when it is not said. requires: an
+    optional input, without which a frame is not judged.
     """
 
     head: str
@@ -108,6 +111,7 @@ class HeadRule:
     unit: str | None = None
     cap: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     period: Literal[360, 180, 90] | None = None
+    requires: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ def _problems(d: Definition, lines: Lines) -> Iterator[str]:
             yield f"{where}: an input of kind {given.kind} has `file` or `array`, one of them"
         if (given.array is None) != (given.row is None):
             yield f"{where}: `array` and `row` go together: `row` is the column that says which row a frame has"
+        if given.optional and (given.file is None or given.kind == "column"):
+            yield f"{where}: only an input with `file` is optional"
         if given.kind == "image" and (len(given.shape) != 3 or given.shape[0] != 3):
             yield f"{where}: the shape of an image is [3, height, width]"
         if "." in name:
@@ -173,6 +179,8 @@ def _problems(d: Definition, lines: Lines) -> Iterator[str]:
         if head.head in seen:
             yield f"{lines.where('heads', k, 'head')}: '{head.head}' is judged twice"
         seen[head.head] = k
+        if head.requires is not None and not (head.requires in d.inputs and d.inputs[head.requires].optional):
+            yield f"{lines.where('heads', k, 'requires')}: '{head.requires}' is no input with `optional = true`"
         yield from _head_problems(head, lines, k)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,18 +29,34 @@ def template_columns(template: str) -> set[str]:
     return set(_FIELD.findall(template))
 
 
-def file_names(template: str, frames: Frames, root: Path, *, where: str) -> list[str]:
-    """The file of each frame, (F,), relative to `root`. Raises ConfigError for unknown columns or forbidden paths."""
+def file_names(
+    template: str, frames: Frames, root: Path, *, where: str, wanted: NDArray[np.bool_] | None = None
+) -> list[str]:
+    """The file of each frame, (F,), relative to `root`; "" for frames that are not wanted, (F,) bool.
+
+    Raises ConfigError for unknown columns or forbidden paths.
+    """
     for name in template_columns(template):
         if name not in frames.columns:
             raise ConfigError(f"there is no column '{shown(name)}' in the frame table", where=where)
     names = [
         _FIELD.sub(lambda m, k=k: str(frames.columns[m[1]][k]), template)  # type: ignore[misc]
+        if wanted is None or wanted[k]
+        else ""
         for k in range(len(frames.ids))
     ]
-    for name in names:
-        relative_path(name, root, where=where)
+    for name, frame in zip(names, frames.ids.tolist(), strict=True):
+        if name or wanted is None:
+            relative_path(name, root, where=f"{where}, frame {shown(frame)}")
     return names
+
+
+def optional_names(template: str, frames: Frames, root: Path, *, where: str) -> list[str]:
+    """The same, with "" for frames in which a column of the template is empty, or whose file is not there."""
+    columns = [frames.columns[name] for name in template_columns(template) if name in frames.columns]
+    filled = np.all([np.ones(len(frames.ids), bool), *(column != "" for column in columns)], axis=0)
+    names = file_names(template, frames, root, where=where, wanted=filled)
+    return [name if name and os.path.lexists(root / name) else "" for name in names]
 
 
 def read_picture(path: Path, mode: str) -> Array:
@@ -148,7 +165,8 @@ def read_inputs(
 ) -> dict[str, Array]:
     """name -> (len(rows), *shape) float32, for the frames at positions `rows`.
 
-    Images are RGB, channels first, 0..1. Raises SuiteError when a file has another shape than declared.
+    Images are RGB, channels first, 0..1; where an optional input has no file there are zeros. Raises SuiteError when a
+    file has another shape than declared.
     """
     return {
         name: np.stack([_one(given, name, files, root, frames, int(k)) for k in rows])
@@ -175,6 +193,8 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
         value = np.asarray(frames.columns[str(given.column)][k])
         value = value[None] if given.shape == (1,) else value
         where = f"column {given.column}, frame {frames.ids[k]}"
+    elif not files[name][k]:
+        return np.zeros(given.shape, np.float32)
     else:
         path = root / files[name][k]
         where = str(path)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gate.errors import ConfigError, SuiteError, shown
+import numpy as np
+
+from gate.errors import ConfigError, LockError, SuiteError, shown
 from gate.heads import Head
 from gate.lock import Lock, make_lock, read_lock, verify
 from gate.strict import Lines, relative_path
 from gate.suite.definition import Definition, Input, read_definition
 from gate.suite.frames import Frames, read_table, select_frames, text_columns
-from gate.suite.inputs import file_names, template_columns
+from gate.suite.inputs import file_names, optional_names, template_columns
 from gate.suite.truth import Truths, open_truth
 
 DEFINITION, LOCK, EXPECTATIONS = "suite.toml", "suite.lock", "expectations.json"
@@ -22,7 +24,9 @@ EVALUATOR = "1"
 
 @dataclass(frozen=True)
 class Suite:
-    """input_files: input -> file of each frame, (F,). lock: digests of all files as they are now."""
+    """input_files: input -> file of each frame, (F,), "" where an optional one has none. lock: digests of all files as
+    they are now.
+    """
 
     root: Path
     name: str
@@ -86,21 +90,46 @@ def open_suite(root: Path) -> Suite:
             where = lines.where("inputs", name, "column")
             raise ConfigError(f"there is no column '{shown(given.column)}' in the frame table", where=where)
     inputs = {
-        name: file_names(given.file or str(given.array), frames, root, where=lines.where("inputs", name))
+        name: (optional_names if given.optional else file_names)(
+            given.file or str(given.array), frames, root, where=lines.where("inputs", name)
+        )
         for name, given in definition.inputs.items()
         if given.file or given.array
     }
-    truths = _truths(definition, lines, frames, root)
-    files = {DEFINITION, about.frames, *(f for names in inputs.values() for f in names)}
+    truths = _truths(definition, lines, frames, root, inputs)
+    files = {DEFINITION, about.frames, *(f for names in inputs.values() for f in names if f)}
     files |= {f for t in truths for f in t.files}
     if (root / EXPECTATIONS).is_file():
         files.add(EXPECTATIONS)
-    lock = make_lock("suite", root, files, name=about.name, version=about.version, evaluator=EVALUATOR)
+    try:
+        lock = make_lock("suite", root, files, name=about.name, version=about.version, evaluator=EVALUATOR)
+    except LockError as error:
+        raise _of_a_frame(error, frames, root, inputs) from error
     return Suite(root, about.name, about.version, definition, frames, truths, inputs, lock)
 
 
-def _truths(definition: Definition, lines: Lines, frames: Frames, root: Path) -> tuple[Truths, ...]:
+def _truths(
+    definition: Definition, lines: Lines, frames: Frames, root: Path, inputs: Mapping[str, list[str]]
+) -> tuple[Truths, ...]:
+    present = {name: np.array([bool(file) for file in files]) for name, files in inputs.items()}
     return tuple(
-        open_truth(rule, frames, root, definition.suite.frame_id, lines.where("heads", k, "truth"))
+        open_truth(
+            rule,
+            frames,
+            root,
+            definition.suite.frame_id,
+            lines.where("heads", k, "truth"),
+            present[rule.requires] if rule.requires else None,
+        )
         for k, rule in enumerate(definition.heads)
     )
+
+
+def _of_a_frame(error: LockError, frames: Frames, root: Path, inputs: Mapping[str, list[str]]) -> LockError:
+    """The error, with input and frame where it is about the file of one."""
+    for name, files in inputs.items():
+        for frame, file in zip(frames.ids.tolist(), files, strict=True):
+            if file and str(root / file) == error.where:
+                where = f"{error.where}, input {name}, frame {shown(frame)}"
+                return LockError(error.what, where=where, mend=error.mend or "restore the file")
+    return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +38,48 @@ class Truths:
     """A head with the way to its truth.
 
     read: frame positions (B,) -> (B, ...) array or BoxTruth. files: what it is read from, relative to the suite.
-    where: the place in suite.toml.
+    where: the place in suite.toml. present: (F,) frames that are judged, those with the input that the head requires;
+    None for all.
     """
 
     head: Head
     read: Callable[[Array], Array | BoxTruth]
     files: tuple[str, ...]
     where: str
+    present: NDArray[np.bool_] | None = None
+
+    def judged(self, rows: Array) -> Array:
+        """Those of some frame positions that are judged."""
+        return rows if self.present is None else rows[self.present[rows]]
+
+    def frames(self, start: int, stop: int) -> int:
+        """How many frames of a run of them are judged."""
+        return stop - start if self.present is None else int(np.count_nonzero(self.present[start:stop]))
 
 
-def open_truth(rule: HeadRule, frames: Frames, root: Path, frame_id: str, where: str) -> Truths:
-    """Truth of one [[heads]] table. Raises ConfigError or SuiteError, naming the place."""
+def open_truth(
+    rule: HeadRule, frames: Frames, root: Path, frame_id: str, where: str, present: NDArray[np.bool_] | None = None
+) -> Truths:
+    """Truth of one [[heads]] table. present: (F,) frames that are judged. Raises ConfigError or SuiteError, naming the
+    place.
+    """
+    return replace(_opened(rule, frames, root, frame_id, where, present), present=present)
+
+
+def _opened(
+    rule: HeadRule, frames: Frames, root: Path, frame_id: str, where: str, present: NDArray[np.bool_] | None
+) -> Truths:
     given = rule.truth
     if given.columns is not None:
         return _columns(rule, frames, where)
     if given.file is not None:
-        names = file_names(given.file, frames, root, where=where)
+        names = file_names(given.file, frames, root, where=where, wanted=present)
 
         def read_files(rows: Array) -> Array:
             return _stacked([_label(root / names[int(k)]) for k in rows], where)
 
         head = head_of(rule, rule.channels or ("",))
-        return Truths(head, read_files, tuple(names), where)
+        return Truths(head, read_files, tuple(filter(None, names)), where)
     text = given.table or given.array or ""
     path = relative_path(text, root, where=where)
     if not path.is_file():
