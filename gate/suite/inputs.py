@@ -90,13 +90,20 @@ def read_array(path: Path) -> Array:
 def read_inputs(
     inputs: Mapping[str, Input], files: Mapping[str, list[str]], root: Path, frames: Frames, rows: Array
 ) -> dict[str, Array]:
-    """name -> (len(rows), *shape) float32, for the frames at positions `rows`.
+    """name -> (len(rows), *shape) float32, for the frames at positions `rows`; images RGB, channels first, as uint8.
 
-    Images are RGB, channels first, 0..1. Raises SuiteError when a file has another shape than declared.
+    Raises SuiteError when a file has another shape than declared.
     """
     return {
         name: np.stack([_one(given, name, files, root, frames, int(k)) for k in rows]) for name, given in inputs.items()
     }
+
+
+def as_fed(values: Array) -> Array:
+    """What programs are given of what `read_inputs` answers: float32, pixels as 0..1. They are divided this late
+    because they wait, and travel, in a quarter of the memory.
+    """
+    return values / np.float32(255) if values.dtype == np.uint8 else values
 
 
 def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, k: int) -> Array:
@@ -108,13 +115,14 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
         path = root / files[name][k]
         where = str(path)
         if given.kind == "image":
-            # Turned round while it is bytes: programs take channels first in memory too, as they were exported.
-            value = np.ascontiguousarray(read_picture(path, "RGB").transpose(2, 0, 1)) / np.float32(255)
+            # In this order in memory too: programs were exported for it.
+            value = np.ascontiguousarray(read_picture(path, "RGB").transpose(2, 0, 1))
         else:
             value = read_array(path)
     if value.dtype.kind not in "biuf":
         raise SuiteError(f"input '{name}' does not hold real numbers", where=where)
-    value = value.astype(np.float32, copy=False)
+    if given.kind != "image":
+        value = value.astype(np.float32)
     if value.shape != given.shape:
         raise SuiteError(f"input '{name}' has shape {value.shape}, declared {given.shape}", where=where)
     if not np.isfinite(value).all():
