@@ -34,21 +34,24 @@ def bare(folder: Path) -> dict[str, float]:
     """Both programs over all frames, nothing kept; pictures are decoded outside the clock."""
     import numpy as np
 
-    from gate.bundle import read_bundle
-    from gate.run.program import BATCH, load_program
+    from gate.bundle import read_bundle, scanned
+    from gate.run.partition import BATCH
+    from gate.run.program import load_program
     from gate.suite import read_suite
-    from gate.suite.inputs import read_inputs
+    from gate.suite.inputs import as_fed, read_inputs
 
     suite = read_suite(folder)
     spent = loading = 0.0
     for name in (INCUMBENT, CANDIDATE):
         start = time.perf_counter()
         network = read_bundle(folder / "bundles" / name).networks[0]
-        forward = load_program(network, {"image": suite.inputs["image"].shape})
+        shapes = {"image": suite.inputs["image"].shape}
+        forward = load_program(network, scanned(network.program), shapes).forward
         loading += time.perf_counter() - start
         for first in range(0, len(suite.frames.ids), BATCH):
             rows = np.arange(first, min(first + BATCH, len(suite.frames.ids)))
-            batch = read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, rows)
+            read = read_inputs(suite.inputs, suite.input_files, suite.root, suite.frames, rows)
+            batch = {name: as_fed(values) for name, values in read.items()}
             start = time.perf_counter()
             forward(batch)
             spent += time.perf_counter() - start

@@ -84,7 +84,7 @@ def bare(suite: Path, bundle: Path) -> Spent:
     from gate.run.machine import cores
     from gate.run.partition import rounds_of, steps_of
     from gate.suite import read_suite
-    from gate.suite.inputs import read_inputs
+    from gate.suite.inputs import as_fed, read_inputs
 
     exam, made, spent = read_suite(suite), read_bundle(bundle), Spent()
     read_inputs(exam.inputs, exam.input_files, exam.root, exam.frames, np.arange(1))
@@ -109,7 +109,7 @@ def bare(suite: Path, bundle: Path) -> Spent:
             for rows in part.batches:
                 with spent.on("decoding"):
                     read = read_inputs(exam.inputs, exam.input_files, exam.root, exam.frames, rows)
-                now = {name: torch.from_numpy(a) for name, a in read.items()}
+                now = {name: torch.from_numpy(as_fed(a)) for name, a in read.items()}
                 for network in early:
                     now |= call(network, {name: now[source] for name, source in network.inputs})
                 for source, values in kept.items():

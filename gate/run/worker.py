@@ -20,6 +20,7 @@ from gate.run.program import gpu, load_program, prepare
 from gate.run.signature import Program
 from gate.run.stack import Outputs, Stack
 from gate.run.wire import EndedError, receive, send
+from gate.suite.inputs import as_fed
 
 
 def serve(connection: socket.socket, *, threads: int, device: str) -> None:
@@ -52,7 +53,8 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                     stack.begin(head["lengths"], head["fresh"])
                     send(connection, {"done": True})
                 case "batch":
-                    _answer(connection, stack, stack.batch(arrays), given)
+                    fed = {name: as_fed(values) for name, values in arrays.items()}
+                    _answer(connection, stack, stack.batch(fed), given)
                 case "rest":
                     _answer(connection, stack, stack.rest(), given)
                 case "time":

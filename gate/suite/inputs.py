@@ -163,10 +163,9 @@ def _pixels(given: Input, path: Path, frames: Frames, at: Array) -> Array:
 def read_inputs(
     inputs: Mapping[str, Input], files: Mapping[str, list[str]], root: Path, frames: Frames, rows: Array
 ) -> dict[str, Array]:
-    """name -> (len(rows), *shape) float32, for the frames at positions `rows`.
+    """name -> (len(rows), *shape) float32, for the frames at positions `rows`; images RGB, channels first, as uint8.
 
-    Images are RGB, channels first, 0..1; where an optional input has no file there are zeros. Raises SuiteError when a
-    file has another shape than declared.
+    Where an optional input has no file there are zeros. Raises SuiteError when a file has another shape than declared.
     """
     return {
         name: np.stack([_one(given, name, files, root, frames, int(k)) for k in rows])
@@ -177,15 +176,21 @@ def read_inputs(
 
 
 def _packed(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, rows: Array) -> Array:
-    """The frames at positions `rows` of an array that holds all of them, (len(rows), *shape) float32."""
+    """The frames at positions `rows` of an array that holds all of them, (len(rows), *shape)."""
     path = root / files[name][0]
     if given.kind == "image":
-        values = _pixels(given, path, frames, rows).transpose(0, 3, 1, 2).astype(np.float32, order="C")
-        values /= np.float32(255)
+        values = np.ascontiguousarray(_pixels(given, path, frames, rows).transpose(0, 3, 1, 2))
     else:
         array = open_rows(path)
         values = array[rows_of(str(given.row), frames, array, where=str(path))[rows]]
     return _checked(values, given, name, str(path), values.shape[1:])
+
+
+def as_fed(values: Array) -> Array:
+    """What programs are given of what `read_inputs` answers: float32, pixels as 0..1. They are divided this late
+    because they wait, and travel, in a quarter of the memory.
+    """
+    return values / np.float32(255) if values.dtype == np.uint8 else values
 
 
 def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, k: int) -> Array:
@@ -199,8 +204,8 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
         path = root / files[name][k]
         where = str(path)
         if given.kind == "image":
-            # Turned round while it is bytes: programs take channels first in memory too, as they were exported.
-            value = np.ascontiguousarray(read_picture(path, "RGB").transpose(2, 0, 1)) / np.float32(255)
+            # In this order in memory too: programs were exported for it.
+            value = np.ascontiguousarray(read_picture(path, "RGB").transpose(2, 0, 1))
         else:
             value = read_array(path)
     return _checked(value, given, name, where, value.shape)
@@ -210,7 +215,8 @@ def _checked(value: Array, given: Input, name: str, where: str, shape: tuple[int
     """The same as float32. Raises SuiteError for no numbers, another shape of a frame, NaN or infinity."""
     if value.dtype.kind not in "biuf":
         raise SuiteError(f"input '{name}' does not hold real numbers", where=where)
-    value = value.astype(np.float32, copy=False)
+    if given.kind != "image":
+        value = value.astype(np.float32, copy=False)
     if shape != given.shape:
         raise SuiteError(f"input '{name}' has shape {shape}, declared {given.shape}", where=where)
     if not np.isfinite(value).all():
