@@ -9,7 +9,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 import torch
 from scipy.stats import wilcoxon
 
+from benchmarks.simulations.latency import alarms, released
 from gate.bundle import Bundle, Network, read_bundle
 from gate.errors import ConfigError, RefusedError
 from gate.heads import Head
@@ -70,39 +71,6 @@ def policy(tmp_path: Path) -> Policy:
     return written(tmp_path, BASE)
 
 
-# The order of turns, on a clock and on programs that are made up
-
-
-def pretended(
-    seconds: Sequence[float], rng: np.random.Generator, *, luck: float = 0.0, busy: float = 0.0, kept: bool = False
-) -> Callable[[int], AbstractContextManager[Callable[[], list[float]]]]:
-    """Programs that take so long, give or take a twentieth.
-
-    luck: spread of what a process gains or loses for as long as it lives. busy: share of passes that something else on
-    the machine makes ten times as long. kept: processes are not started anew, as if the gate kept them.
-    """
-    lucky: dict[int, list[float]] = {}
-    turn: dict[int, int] = {}
-
-    @contextmanager
-    def process(program: int) -> Iterator[Callable[[], list[float]]]:
-        mine = 1 + luck * rng.standard_normal()
-        if kept:
-            turn[program] = turn.get(program, -1) + 1
-            both = lucky.setdefault(program, [1 + luck * rng.standard_normal() for _ in range(2)])
-            mine = both[turn[program] % 2]
-        yield lambda: [
-            seconds[program] * mine * (1 + 0.05 * rng.standard_normal()) * (10 if rng.random() < busy else 1)
-            for _ in range(timing.PASSES)
-        ]
-
-    return process
-
-
-def released(before_s: float, after_s: float, seed: int, **world: Any) -> Latency:
-    return in_turn(pretended((before_s, after_s), np.random.default_rng(seed), **world), 2, seed=seed)
-
-
 def one_cell(times: Latency, policy: Policy, *, margin: float = MARGIN, tier: Any = "supporting") -> Cell:
     (cell,) = latency_cells(
         {"cam": Ask(tier, margin)},
@@ -113,6 +81,9 @@ def one_cell(times: Latency, policy: Policy, *, margin: float = MARGIN, tier: An
         time=lambda programs, **_: times,
     )
     return cell
+
+
+# The order of turns, on a clock and on programs that are made up
 
 
 def test_every_block_has_fresh_processes_two_of_each_program_in_an_order_that_a_seed_draws() -> None:
@@ -235,17 +206,8 @@ def test_a_program_that_takes_twice_as_long_is(policy: Policy, world: dict[str, 
 
 def test_processes_that_live_on_would_break_the_promise() -> None:
     """Why each block starts its own: luck that lasts looks like the program's doing, on a machine however quiet."""
-
-    def proven(kept: bool) -> int:
-        p = []
-        for seed in range(150):
-            times = released(0.010, 0.010, seed, luck=0.05, kept=kept)
-            averages, chance = signed_ranks(times.of_block(1) - times.of_block(0))
-            p.append(chance[np.count_nonzero(averages <= 0)])
-        return int(np.count_nonzero(np.array(p) <= 0.01))
-
-    assert proven(kept=False) <= 6  # 1.5 are expected; more than 6 in one of 1,000 such tests
-    assert proven(kept=True) >= 30
+    assert alarms(1, 150, kept=False) <= 6  # 1.5 are expected; more than 6 in one of 1,000 such tests
+    assert alarms(1, 150, kept=True) >= 30
 
 
 @pytest.mark.parametrize("world", [{}, {"luck": 0.05}, {"luck": 0.05, "busy": 0.2}], ids=str)

@@ -20,7 +20,7 @@ from gate.errors import ConfigError
 from gate.heads import Head
 from gate.judge.cells import SUSPECT
 from gate.judge.decision import Cell, Tier, Verdict
-from gate.judge.policy import LATENCY, Policy, pattern
+from gate.judge.policy import LATENCY, Policy, PolicyText, pattern
 from gate.judge.sentences import amount, p_text
 from gate.run.latency import Latency, UntimedError, latency
 from gate.run.machine import runtime
@@ -103,7 +103,7 @@ def latency_cells(
             acknowledge = asked[name].tier == "supporting"
             cells.append(_cell(name, asked[name], "not-measurable", why, incumbent=lost, acknowledge=acknowledge))
         else:
-            cells.append(_judged(name, asked[name], times, policy, compared))
+            cells.append(judged(name, asked[name], times, policy.text, compared))
     return tuple(cells)
 
 
@@ -145,17 +145,19 @@ def signed_ranks(d: Floats) -> tuple[Floats, Floats]:
     return np.sort(averages), ways.cumsum() / 2.0 ** len(d)
 
 
-def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: int) -> Cell:
-    """compared: networks that share the level. A tenth of the margin is the least loss that is tested for, as of any
-    metric with a unit; one below the noise is not told, however well it is proven.
+def judged(network: str, ask: Ask, times: Latency, policy: PolicyText, compared: int) -> Cell:
+    """The cell of a network whose programs were both timed. compared: networks that share the level.
+
+    A tenth of the margin is the least loss that is tested for, as of any metric with a unit; one below the noise is
+    not told, however well it is proven.
     """
     noise, blocks, effect = times.noise(), len(times.p50_ms), ask.margin / 10
     least = max(effect, noise)
     delta = times.p50(1) - times.p50(0)
     averages, chance = signed_ranks(times.of_block(1) - times.of_block(0))
     slower, faster = (float(chance[np.count_nonzero(sign * averages <= effect)]) for sign in (1, -1))
-    level = SHARE * policy.text.alpha / compared
-    outside = int(np.searchsorted(chance, 1 - policy.text.confidence, side="right")) - 1
+    level = SHARE * policy.alpha / compared
+    outside = int(np.searchsorted(chance, 1 - policy.confidence, side="right")) - 1
     # The median of differences is not quite the difference of medians, which is told: it lies within its bounds.
     low = min(averages[outside], delta) if outside >= 0 else -np.inf
     high = max(averages[-1 - outside], delta) if outside >= 0 else np.inf
