@@ -27,7 +27,7 @@ from gate.errors import ConfigError, RefusedError
 from gate.heads import Head
 from gate.judge import Policy, Rule, assign, decide, read_policy, tier_of
 from gate.judge.decision import Cell, Decision
-from gate.judge.latency import Ask, asks, latency_cells, signed_ranks, timed_on
+from gate.judge.latency import Ask, asks, bounds, latency_cells, noise, signed_ranks, timed_on
 from gate.report import print_decision
 from gate.report.html import render_page
 from gate.report.junit import junit_xml
@@ -123,14 +123,21 @@ def test_a_median_is_of_the_passes_of_one_process_without_those_that_set_it_up()
     times = in_turn(process, 1, seed=0)
     assert times.p50_ms.shape == (timing.BLOCKS, 1, 2)
     assert times.p50_ms == pytest.approx(2.0)
-    assert (times.p50(0), times.noise()) == (2.0, 0.0)
+    assert times.p50(0) == 2.0
 
 
-def test_noise_is_what_nineteen_of_twenty_blocks_stay_below() -> None:
-    apart = np.arange(20.0)  # of both processes of one program
-    times = Latency(np.stack([np.full(20, 50.0), 50.0 + apart], axis=1)[:, None])
-    assert times.noise() == 19.0
-    assert times.p50(0) == 50.0 + 9.5 / 2
+def test_noise_is_the_greatest_bound_of_what_a_program_differs_from_itself_by() -> None:
+    rng = np.random.default_rng(4)
+    apart = rng.standard_t(2, (20, 2))  # of both processes of two programs
+    times = Latency(np.stack([apart, np.zeros((20, 2))], axis=2))
+    ends = [bounds(apart[:, k], 0.95) for k in (0, 1)]
+    assert noise(times, 0.95) == max(abs(x) for end in ends for x in end)
+    for d, (low, high) in zip(apart.T, ends, strict=True):
+        for bound, side, inward in ((high, "less", -1e-9), (low, "greater", 1e-9)):
+            p_in, p_out = (wilcoxon(d - bound - s * inward, alternative=side, method="exact").pvalue for s in (1, -1))
+            assert p_out <= 0.05 < p_in
+    steady, few = fixed(5.0, 0.3), fixed(5.0, 0.3, blocks=4)
+    assert (noise(steady, 0.95), noise(few, 0.95)) == (pytest.approx(0.3), np.inf)
 
 
 def test_time_has_a_limit_that_first_shortens_blocks_and_then_leaves_some_out() -> None:
@@ -273,6 +280,7 @@ def test_the_level_is_a_hundredth_of_alpha_shared_by_the_networks_that_were_time
 def test_too_few_blocks_have_no_bound_and_certify_nothing(policy: Policy) -> None:
     cell = one_cell(fixed(0.0, blocks=4), policy)  # 2^-4 > 0.05
     assert (cell.verdict, cell.ci_low, cell.ci_high) == ("undecided", None, None)
+    assert cell.reason.endswith("too few blocks to tell the noise")
     assert one_cell(fixed(0.0, blocks=5), policy).verdict == "non-inferior"
 
 
