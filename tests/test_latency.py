@@ -9,7 +9,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ import pytest
 import torch
 from scipy.stats import wilcoxon
 
+from benchmarks.simulations.latency import alarms, released
 from gate.bundle import Bundle, Network, read_bundle
 from gate.errors import ConfigError, RefusedError
 from gate.heads import Head
 from gate.judge import Policy, Rule, assign, decide, read_policy, tier_of
 from gate.judge.decision import Cell, Decision
-from gate.judge.latency import Ask, asks, latency_cells, signed_ranks, timed_on
+from gate.judge.latency import Ask, asks, bounds, latency_cells, noise, signed_ranks, timed_on
 from gate.report import print_decision
 from gate.report.html import render_page
 from gate.report.junit import junit_xml
@@ -70,39 +71,6 @@ def policy(tmp_path: Path) -> Policy:
     return written(tmp_path, BASE)
 
 
-# The order of turns, on a clock and on programs that are made up
-
-
-def pretended(
-    seconds: Sequence[float], rng: np.random.Generator, *, luck: float = 0.0, busy: float = 0.0, kept: bool = False
-) -> Callable[[int], AbstractContextManager[Callable[[], list[float]]]]:
-    """Programs that take so long, give or take a twentieth.
-
-    luck: spread of what a process gains or loses for as long as it lives. busy: share of passes that something else on
-    the machine makes ten times as long. kept: processes are not started anew, as if the gate kept them.
-    """
-    lucky: dict[int, list[float]] = {}
-    turn: dict[int, int] = {}
-
-    @contextmanager
-    def process(program: int) -> Iterator[Callable[[], list[float]]]:
-        mine = 1 + luck * rng.standard_normal()
-        if kept:
-            turn[program] = turn.get(program, -1) + 1
-            both = lucky.setdefault(program, [1 + luck * rng.standard_normal() for _ in range(2)])
-            mine = both[turn[program] % 2]
-        yield lambda: [
-            seconds[program] * mine * (1 + 0.05 * rng.standard_normal()) * (10 if rng.random() < busy else 1)
-            for _ in range(timing.PASSES)
-        ]
-
-    return process
-
-
-def released(before_s: float, after_s: float, seed: int, **world: Any) -> Latency:
-    return in_turn(pretended((before_s, after_s), np.random.default_rng(seed), **world), 2, seed=seed)
-
-
 def one_cell(times: Latency, policy: Policy, *, margin: float = MARGIN, tier: Any = "supporting") -> Cell:
     (cell,) = latency_cells(
         {"cam": Ask(tier, margin)},
@@ -113,6 +81,9 @@ def one_cell(times: Latency, policy: Policy, *, margin: float = MARGIN, tier: An
         time=lambda programs, **_: times,
     )
     return cell
+
+
+# The order of turns, on a clock and on programs that are made up
 
 
 def test_every_block_has_fresh_processes_two_of_each_program_in_an_order_that_a_seed_draws() -> None:
@@ -152,14 +123,21 @@ def test_a_median_is_of_the_passes_of_one_process_without_those_that_set_it_up()
     times = in_turn(process, 1, seed=0)
     assert times.p50_ms.shape == (timing.BLOCKS, 1, 2)
     assert times.p50_ms == pytest.approx(2.0)
-    assert (times.p50(0), times.noise()) == (2.0, 0.0)
+    assert times.p50(0) == 2.0
 
 
-def test_noise_is_what_nineteen_of_twenty_blocks_stay_below() -> None:
-    apart = np.arange(20.0)  # of both processes of one program
-    times = Latency(np.stack([np.full(20, 50.0), 50.0 + apart], axis=1)[:, None])
-    assert times.noise() == 19.0
-    assert times.p50(0) == 50.0 + 9.5 / 2
+def test_noise_is_the_greatest_bound_of_what_a_program_differs_from_itself_by() -> None:
+    rng = np.random.default_rng(4)
+    apart = rng.standard_t(2, (20, 2))  # of both processes of two programs
+    times = Latency(np.stack([apart, np.zeros((20, 2))], axis=2))
+    ends = [bounds(apart[:, k], 0.95) for k in (0, 1)]
+    assert noise(times, 0.95) == max(abs(x) for end in ends for x in end)
+    for d, (low, high) in zip(apart.T, ends, strict=True):
+        for bound, side, inward in ((high, "less", -1e-9), (low, "greater", 1e-9)):
+            p_in, p_out = (wilcoxon(d - bound - s * inward, alternative=side, method="exact").pvalue for s in (1, -1))
+            assert p_out <= 0.05 < p_in
+    steady, few = fixed(5.0, 0.3), fixed(5.0, 0.3, blocks=4)
+    assert (noise(steady, 0.95), noise(few, 0.95)) == (pytest.approx(0.3), np.inf)
 
 
 def test_time_has_a_limit_that_first_shortens_blocks_and_then_leaves_some_out() -> None:
@@ -235,17 +213,8 @@ def test_a_program_that_takes_twice_as_long_is(policy: Policy, world: dict[str, 
 
 def test_processes_that_live_on_would_break_the_promise() -> None:
     """Why each block starts its own: luck that lasts looks like the program's doing, on a machine however quiet."""
-
-    def proven(kept: bool) -> int:
-        p = []
-        for seed in range(150):
-            times = released(0.010, 0.010, seed, luck=0.05, kept=kept)
-            averages, chance = signed_ranks(times.of_block(1) - times.of_block(0))
-            p.append(chance[np.count_nonzero(averages <= 0)])
-        return int(np.count_nonzero(np.array(p) <= 0.01))
-
-    assert proven(kept=False) <= 6  # 1.5 are expected; more than 6 in one of 1,000 such tests
-    assert proven(kept=True) >= 30
+    assert alarms(1, 150, kept=False) <= 6  # 1.5 are expected; more than 6 in one of 1,000 such tests
+    assert alarms(1, 150, kept=True) >= 30
 
 
 @pytest.mark.parametrize("world", [{}, {"luck": 0.05}, {"luck": 0.05, "busy": 0.2}], ids=str)
@@ -311,6 +280,7 @@ def test_the_level_is_a_hundredth_of_alpha_shared_by_the_networks_that_were_time
 def test_too_few_blocks_have_no_bound_and_certify_nothing(policy: Policy) -> None:
     cell = one_cell(fixed(0.0, blocks=4), policy)  # 2^-4 > 0.05
     assert (cell.verdict, cell.ci_low, cell.ci_high) == ("undecided", None, None)
+    assert cell.reason.endswith("too few blocks to tell the noise")
     assert one_cell(fixed(0.0, blocks=5), policy).verdict == "non-inferior"
 
 

@@ -78,6 +78,7 @@ def _kinds(told: Description) -> str:
 
 def show_latency(bundle: Bundle, progress: Callable[[int, int], None]) -> None:
     """Median time of one frame of each network on this machine, and what a network differs from itself by."""
+    from gate.judge.latency import noise
     from gate.run.latency import UntimedError, latency
     from gate.run.machine import runtime
 
@@ -86,7 +87,7 @@ def show_latency(bundle: Bundle, progress: Callable[[int, int], None]) -> None:
     for network in timed:
         try:
             taken = latency([network], seed=0, progress=lambda done, of: progress(done, of * len(timed)))
-            rows.append((network.name, f"{taken.p50(0):.3f}", f"{taken.noise():.3f}", f"{len(taken.p50_ms)}"))
+            rows.append((network.name, f"{taken.p50(0):.3f}", f"{noise(taken, 0.95):.3f}", f"{len(taken.p50_ms)}"))
         except UntimedError as error:
             rows.append((network.name, "none", "none", error.why))
     typer.echo("\nlatency of one frame at batch 1, on " + ", ".join(f"{k} {v}" for k, v in runtime(timed)))

@@ -20,7 +20,7 @@ from gate.errors import ConfigError
 from gate.heads import Head
 from gate.judge.cells import SUSPECT
 from gate.judge.decision import Cell, Tier, Verdict
-from gate.judge.policy import LATENCY, Policy, pattern
+from gate.judge.policy import LATENCY, Policy, PolicyText, pattern
 from gate.judge.sentences import amount, p_text
 from gate.run.latency import Latency, UntimedError, latency
 from gate.run.machine import runtime
@@ -103,7 +103,7 @@ def latency_cells(
             acknowledge = asked[name].tier == "supporting"
             cells.append(_cell(name, asked[name], "not-measurable", why, incumbent=lost, acknowledge=acknowledge))
         else:
-            cells.append(_judged(name, asked[name], times, policy, compared))
+            cells.append(judged(name, asked[name], times, policy.text, compared))
     return tuple(cells)
 
 
@@ -145,20 +145,33 @@ def signed_ranks(d: Floats) -> tuple[Floats, Floats]:
     return np.sort(averages), ways.cumsum() / 2.0 ** len(d)
 
 
-def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: int) -> Cell:
-    """compared: networks that share the level. A tenth of the margin is the least loss that is tested for, as of any
-    metric with a unit; one below the noise is not told, however well it is proven.
+def bounds(d: Floats, confidence: float) -> tuple[float, float]:
+    """Exact one-sided bounds of the middle of differences (n,), each at this confidence; infinite for too few."""
+    averages, chance = signed_ranks(d)
+    outside = int(np.searchsorted(chance, 1 - confidence, side="right")) - 1
+    return (float(averages[outside]), float(averages[-1 - outside])) if outside >= 0 else (-np.inf, np.inf)
+
+
+def noise(times: Latency, confidence: float) -> float:
+    """Milliseconds that a program may seem to differ from itself by, of its two processes: the greatest bound."""
+    itself = times.p50_ms[..., 0] - times.p50_ms[..., 1]
+    return max(abs(bound) for d in itself.T for bound in bounds(d, confidence))
+
+
+def judged(network: str, ask: Ask, times: Latency, policy: PolicyText, compared: int) -> Cell:
+    """The cell of a network whose programs were both timed. compared: networks that share the level.
+
+    A tenth of the margin is the least loss that is tested for, as of any metric with a unit; one below the noise is
+    not told, however well it is proven.
     """
-    noise, blocks, effect = times.noise(), len(times.p50_ms), ask.margin / 10
-    least = max(effect, noise)
-    delta = times.p50(1) - times.p50(0)
-    averages, chance = signed_ranks(times.of_block(1) - times.of_block(0))
+    itself, blocks, effect = noise(times, policy.confidence), len(times.p50_ms), ask.margin / 10
+    delta, d = times.p50(1) - times.p50(0), times.of_block(1) - times.of_block(0)
+    averages, chance = signed_ranks(d)
     slower, faster = (float(chance[np.count_nonzero(sign * averages <= effect)]) for sign in (1, -1))
-    level = SHARE * policy.text.alpha / compared
-    outside = int(np.searchsorted(chance, 1 - policy.text.confidence, side="right")) - 1
-    # The median of differences is not quite the difference of medians, which is told: it lies within its bounds.
-    low = min(averages[outside], delta) if outside >= 0 else -np.inf
-    high = max(averages[-1 - outside], delta) if outside >= 0 else np.inf
+    level, least = SHARE * policy.alpha / compared, max(effect, itself)
+    low, high = bounds(d, policy.confidence)
+    if np.isfinite(high):  # the median of differences is not quite the difference of medians, which is told
+        low, high = min(low, delta), max(high, delta)
     verdict: Verdict = "undecided"
     if slower <= level and delta > least:
         verdict = "regressed"
@@ -170,13 +183,13 @@ def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: in
         network,
         ask,
         verdict,
-        _reason(verdict, delta, float(high), noise, p, blocks, ask.margin),
+        _reason(verdict, delta, high, itself, p, blocks, ask.margin),
         incumbent=times.p50(0),
         candidate=times.p50(1),
         delta=delta,
         delta_worse=-delta,
-        ci_low=float(low) if outside >= 0 else None,
-        ci_high=float(high) if outside >= 0 else None,
+        ci_low=low if np.isfinite(low) else None,
+        ci_high=high if np.isfinite(high) else None,
         p_adjusted=min(1.0, compared * slower),
         provable=bool(chance[0] <= level),
         suspect=suspect,
@@ -184,17 +197,19 @@ def _judged(network: str, ask: Ask, times: Latency, policy: Policy, compared: in
     )
 
 
-def _reason(verdict: Verdict, delta: float, high: float, noise: float, p: float, blocks: int, margin: float) -> str:
+def _reason(verdict: Verdict, delta: float, high: float, itself: float, p: float, blocks: int, margin: float) -> str:
     size = f"{amount(abs(delta), 'ms', False)} {'slower' if delta > 0 else 'faster'} a frame in {blocks} blocks"
-    itself = f"beside itself a program differs by up to {amount(noise, 'ms', False)}"
+    beside = "too few blocks to tell the noise"
+    if np.isfinite(itself):
+        beside = f"beside itself a program differs by up to {amount(itself, 'ms', False)}"
     match verdict:
         case "regressed" | "improved":
-            return f"got {size}, adjusted p {p_text(p)}; {itself}"
+            return f"got {size}, adjusted p {p_text(p)}; {beside}"
         case "non-inferior":
             most = amount(max(high, 0.0), "ms", False)
-            return f"at most {most} slower a frame, margin {amount(margin, 'ms', False)}; {itself}"
+            return f"at most {most} slower a frame, margin {amount(margin, 'ms', False)}; {beside}"
         case _:
-            return f"undecided: {size}, not proven either way, margin {amount(margin, 'ms', False)}; {itself}"
+            return f"undecided: {size}, not proven either way, margin {amount(margin, 'ms', False)}; {beside}"
 
 
 def _cell(network: str, ask: Ask, verdict: Verdict, reason: str, **known: Any) -> Cell:

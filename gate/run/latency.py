@@ -3,7 +3,7 @@
 Programs take turns in random order, so that whatever else the machine does falls on all of them. Each block of turns
 has processes of its own: where a process happens to lie in memory makes it faster or slower for as long as it lives
 (Mytkowicz et al. 2009, Producing wrong data without doing anything obviously wrong), and is not the program's doing.
-Every program runs in two processes at once: what these differ by is noise.
+Every program runs in two processes at once: what these differ by is noise (`gate.judge.latency.noise`).
 """
 
 from __future__ import annotations
@@ -41,10 +41,6 @@ class Latency:
     def of_block(self, program: int) -> Floats:
         """(blocks,) milliseconds, the mean of both processes."""
         return self.p50_ms[:, program].mean(axis=1)
-
-    def noise(self) -> float:
-        """Milliseconds that a program differs from itself by: 19 of 20 blocks differ by less."""
-        return float(np.quantile(np.abs(self.p50_ms[..., 0] - self.p50_ms[..., 1]), 0.95, method="higher"))
 
 
 class UntimedError(Exception):

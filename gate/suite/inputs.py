@@ -199,7 +199,7 @@ def _one(given: Input, name: str, files: Mapping[str, list[str]], root: Path, fr
         value = value[None] if given.shape == (1,) else value
         where = f"column {given.column}, frame {frames.ids[k]}"
     elif not files[name][k]:
-        return np.zeros(given.shape, np.float32)
+        return np.zeros(given.shape, np.uint8 if given.kind == "image" else np.float32)
     else:
         path = root / files[name][k]
         where = str(path)
