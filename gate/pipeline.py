@@ -52,7 +52,19 @@ from gate.judge.layout import (
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
 from gate.report.notebook import decision_html
-from gate.run import Run, Store, Watch, contract_table, offered, outputs_of, read_evidence, rounds_of, run, watched
+from gate.run import (
+    Run,
+    Store,
+    Watch,
+    contract_table,
+    needed_for,
+    offered,
+    outputs_of,
+    read_evidence,
+    rounds_of,
+    run,
+    watched,
+)
 from gate.suite import ContractResult, Suite, read_suite
 from gate.suite.worker import check_all, contract_worker
 
@@ -136,13 +148,14 @@ def compare_bundles(
 
         before = answers("incumbent", old)
         watch = watch_of(old, new, exam, impact, before.stored)
-        differing = _differing(old, new, exam, watch, device)
-        if differing:
-            identical = set()  # a digest that was wrong once is trusted no more
-        after = _run_what_changed(new, exam, before, identical, progress, store, device, tell)
+        differing, unseen = _differing(old, new, exam, watch, device)
+        if differing or unseen:
+            identical = set()  # a digest that was wrong once is trusted no more, nor is one that could not be checked
+        trusted = None if differing else store  # the store's addresses are made of such digests
+        after = _run_what_changed(new, exam, before, identical, progress, trusted, device, tell)
         _refuse(after, exam, watch, differing)
         if identical or watch is not None:
-            tell(_what_ran(after, names, identical, watch, differing))
+            tell(_what_ran(after, names, identical, watch, differing, unseen))
         since = {
             digest: before if digest == old.digest else answers("anchor", b)
             for digest, b in older.items()
@@ -243,13 +256,14 @@ def calibrate_bundle(
 
 def watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact, stored: Collection[str] = ()) -> Watch | None:
     """What the spot check looks at: one batch, drawn by the digests, of all judged heads that are called identical
-    although their network was rewritten. None when there are none: equal bytes leave nothing to be mistaken about.
+    although their network, or one that it reads, was rewritten. None when there are none: equal bytes leave nothing to
+    be mistaken about.
 
     stored: heads whose evidence of the incumbent was not run here: nothing is run for a check alone.
     """
     judged = {output for head in suite.heads if head.name not in stored for output in outputs_of(head)}
     rewritten = {n.name for n in new.networks if n.program is not None and n.name in impact.rewritten}
-    outputs = {o for o in judged if o.partition(".")[0] in rewritten and impact.is_identical(o)}
+    outputs = {o for o in judged if impact.is_identical(o) and rewritten & needed_for(new, [o]).keys()}
     batches = sum(len(part.batches) for part in rounds_of(suite.frames))
     seed = seed_of(suite.digest, old.digest, new.digest)
     return Watch(seed % batches, frozenset(outputs)) if outputs and batches else None
@@ -302,8 +316,10 @@ def _run_what_changed(
         tell_stored("candidate", after, "the store", tell)
         if after.runtime and before.runtime and after.runtime != before.runtime:
             # Only evidence from a file can have another runtime: the store's is part of its address.
-            other = ", ".join(f"{k} {v}" for k, v in before.runtime if (k, v) not in after.runtime)
-            tell(f"warning: the incumbent's evidence is from another machine ({other}): last bits of scores may differ")
+            now = dict(after.runtime)  # what only one of them needed, such as onnxruntime, tells nothing
+            if other := ", ".join(f"{k} {v}" for k, v in before.runtime if now.get(k, v) != v):
+                what = f"the incumbent's evidence is from another machine ({other})"
+                tell(f"warning: {what}: last bits of scores may differ")
     return Run(
         {**{name: e for name, e in before.evidence.items() if name in kept}, **after.evidence},
         {**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},
@@ -313,12 +329,15 @@ def _run_what_changed(
     )
 
 
-def _differing(old: Bundle, new: Bundle, suite: Suite, watch: Watch | None, device: str) -> tuple[str, ...]:
-    """Outputs that are called identical and are not, on the watched batch."""
+def _differing(
+    old: Bundle, new: Bundle, suite: Suite, watch: Watch | None, device: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Outputs that are called identical and are not, on the watched batch, and those of which one side said nothing."""
     if watch is None:
-        return ()
+        return (), ()
     before, after = (watched(bundle, suite, watch, device) for bundle in (old, new))
-    return tuple(o for o in sorted(watch.outputs) if before.get(o) != after.get(o))
+    seen = [o for o in sorted(watch.outputs) if o in before and o in after]
+    return tuple(o for o in seen if before[o] != after[o]), tuple(sorted(watch.outputs - set(seen)))
 
 
 def _refuse(answers: Run, suite: Suite, watch: Watch | None, differing: Collection[str]) -> None:
@@ -335,14 +354,21 @@ def _refuse(answers: Run, suite: Suite, watch: Watch | None, differing: Collecti
 
 
 def _what_ran(
-    after: Run, names: Collection[str], identical: Collection[str], watch: Watch | None, differing: Collection[str]
+    after: Run,
+    names: Collection[str],
+    identical: Collection[str],
+    watch: Watch | None,
+    differing: Collection[str],
+    unseen: Collection[str],
 ) -> str:
     """`candidate: ran 1 of 9 heads (front.road_edge); 8 identical by construction, of which ...`."""
     shown_names = ", ".join(after.ran[:3]) + (", …" if len(after.ran) > 3 else "")
     line = f"candidate: ran {len(after.ran):,} of {len(names):,} heads{f' ({shown_names})' if after.ran else ''}"
     line += f"; {len(identical):,} identical by construction"
     if watch is not None:
-        line += f", {len(watch.outputs):,} of these compared bit for bit on a batch of frames"
+        line += f", {len(watch.outputs) - len(unseen):,} of these compared bit for bit on a batch of frames"
+    if unseen:
+        line += f"; {len(unseen):,} could not be compared, so nothing is taken to be identical"
     if differing:
         line += f": {', '.join(sorted(differing)[:3])} differ, so nothing is taken to be identical and all heads ran"
     return line

@@ -232,7 +232,7 @@ def test_a_state_that_grows_breaks_its_network(stage: Path, rogues: Rogues) -> N
 def test_a_network_that_is_given_another_shape_than_it_takes_is_broken(stage: Path, rogues: Rogues) -> None:
     keys = 'inputs = { feature = "rear.sign" }\nheads = ["sign"]'
     bundle(stage / "new", {"rear": rogues.honest, "cam": rogues.narrow}, {"cam": keys})
-    only_cam_is_broken(stage, "input feature takes frames of shape (3); rear.sign gives (2,)")
+    only_cam_is_broken(stage, "input feature takes frames of shape (3); rear.sign gives (2)")
 
 
 def test_what_reads_a_network_that_failed_is_broken_with_its_reason(stage: Path, rogues: Rogues) -> None:

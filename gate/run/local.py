@@ -6,6 +6,7 @@ Memory is bounded by a few batches and the evidence; it does not grow with the n
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -231,25 +232,30 @@ def _span(
 
 
 def watched(bundle: Bundle, suite: Suite, watch: Watch, device: str = "cpu") -> dict[str, str]:
-    """Output -> digest of its bits on the watched batch, from whole programs; none of a network that fails.
+    """Output -> digest of its bits on the watched batch, from whole programs; none of a network that fails, and none at
+    all when its process dies twice.
 
     Of networks that remember, the rounds before are run too, and the bits are those of the whole round.
     """
+    for _ in range(2):
+        with contextlib.suppress(FallenError):
+            return _watched(bundle, suite, watch, device)
+    return {}
+
+
+def _watched(bundle: Bundle, suite: Suite, watch: Watch, device: str) -> dict[str, str]:
     chosen = np.isin(np.arange(len(suite.frames.ids)), watch.rows(suite))
     group = next(g for g in groups_of(suite.frames) if chosen[g[0] : g[1]].any())
-    try:
-        session = Session(bundle, suite, watch.outputs, device=device, whole=True)
-        turns = steps(rounds_of(suite.frames, *group), rest=bool(session.late), wanted=chosen)
-        found: dict[str, str] = {}
-        for given in fed(suite, session.inputs, (), (), turns):
-            said = session.say(given)
-            if chosen[given.step.rows].any():
-                found |= {o: bits(said.outputs[o]) for o in sorted(watch.outputs) if o in said.outputs}
-                if given.step.rest or not session.late:
-                    break
-        return found
-    except FallenError:
-        return {}
+    session = Session(bundle, suite, watch.outputs, device=device, whole=True)
+    turns = steps(rounds_of(suite.frames, *group), rest=bool(session.late), wanted=chosen)
+    found: dict[str, str] = {}
+    for given in fed(suite, session.inputs, (), (), turns):
+        said = session.say(given)
+        if chosen[given.step.rows].any():
+            found |= {o: bits(said.outputs[o]) for o in sorted(watch.outputs) if o in said.outputs}
+            if given.step.rest or not session.late:
+                break
+    return found
 
 
 def _frames_at_once(present: Sequence[Truths], recorded: Mapping[str, Recorded]) -> int:

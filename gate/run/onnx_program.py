@@ -67,7 +67,8 @@ def load_onnx(network: Network, data: bytes, shapes: Mapping[str, tuple[int, ...
             for head, answer in zip(fetches, answers, strict=True)
         }
 
-    return Program(forward, {name: dims[1:] for name, dims in sizes.items() if dims is not None})
+    shapes_of = {name: dims[1:] for name, dims in sizes.items() if dims is not None}
+    return Program(forward, shapes_of, bool(graph.whole))
 
 
 def _session(model: Any, threads: int, where: str) -> Any:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from gate.bundle import Network, scanned
 from gate.errors import BundleError, GateError, LockError, UsageError, shown
 from gate.lock import digest_of
+from gate.run import partition
 from gate.run.machine import cores
-from gate.run.partition import STEPS
 from gate.run.wire import EndedError, receive, send
 
 Array = NDArray[Any]
@@ -62,13 +62,13 @@ class FallenError(Exception):
 class Worker:
     """A process with the loaded programs of one bundle.
 
-    nursery: process that it was forked from. loaded: network -> why it could not be loaded, or nothing.
+    nursery: process that it was forked from. loaded: networks whose programs it has.
     """
 
     connection: socket.socket
     pid: int
     nursery: int
-    loaded: dict[str, str] = field(default_factory=dict)
+    loaded: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -109,7 +109,7 @@ def end(worker: Worker) -> str:
 
 
 def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> str:
-    """Why the network's program cannot be loaded; empty when it is. Asked once for each network.
+    """Why the network's program cannot be loaded; empty when it is. What is loaded stays so.
 
     Raises RefusedError and BundleError as `scanned` does, LockError when the file is not the one that was digested, and
     FallenError.
@@ -134,8 +134,10 @@ def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] 
             why = shown(head.get("failed", ""), 400)
             if "usage" in head:
                 raise UsageError(why, where=str(network.program))
-        worker.loaded[network.name] = why
-    return worker.loaded[network.name]
+        if why:
+            return why  # and asked again next time: it may have been the memory
+        worker.loaded.add(network.name)
+    return ""
 
 
 def plan(
@@ -219,7 +221,7 @@ def _play(
     """
     try:
         send(worker.connection, about, arrays, seconds)
-        for _ in range(len(names) * (STEPS + 1) + 1):
+        for _ in range(len(names) * (partition.STEPS + 1) + 1):
             head, given = receive(worker.connection, seconds)
             if any(head.get(key) not in (None, *names) for key in ("at", "network")):
                 break
@@ -248,6 +250,9 @@ def _asked(request: Mapping[str, Any], passed: socket.socket | None = None) -> d
         except (OSError, ValueError) as error:
             _stop_nursery()
             raise GateError("worker processes cannot be started", mend="run again") from error
+        except BaseException:  # interrupted: the answer would be taken for that of the next request
+            _stop_nursery()
+            raise
 
 
 def _start_nursery() -> _Nursery:
@@ -276,7 +281,7 @@ def _start_nursery() -> _Nursery:
     except (OSError, ValueError) as error:
         process.kill()
         raise GateError(
-            "worker processes cannot be started", mend="run `python -m gate.run.nursery` to see why"
+            "worker processes cannot be started", mend="run `python -m gate.run.nursery 0` to see why"
         ) from error
     if "ready" not in answer:
         process.kill()

@@ -88,7 +88,8 @@ def load_program(
             for head, tensor in _named(result, named, where).items()
         }
 
-    return Program(forward, {name: dims[1:] for name, dims in sizes.items() if dims is not None})
+    shapes_of = {name: dims[1:] for name, dims in sizes.items() if dims is not None}
+    return Program(forward, shapes_of, bool(graph.whole))
 
 
 def _size(dimension: Any) -> int | None:

@@ -7,7 +7,8 @@ few batches.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle
-from gate.errors import BundleError
+from gate.errors import BundleError, GateError
 from gate.heads import Head
 from gate.run.feed import Given, fed, steps
 from gate.run.local import Progress, answer_of, offered, outputs_of
@@ -78,38 +79,66 @@ def replay(
 
     heads: names of judged heads; clips: positions in `suite.frames.clips`. A head that a bundle lacks, whose network
     fails, or whose output has a shape that cannot be counted, is not among its answers. Each batch is decoded once for
-    all bundles. progress: (frames just done, frames of all batches that run). Raises RefusedError and SuiteError as
-    `run` does, and BundleError when a worker process dies.
+    all bundles, and equal bundles run once. A worker process that dies has a second try, from the beginning of the
+    group of clips. progress: (frames just done, frames of all batches that run). Raises as `run` does.
     """
     truths = [t for t in suite.truths if t.head.name in heads]
     wanted = np.isin(suite.frames.clip, sorted(clips))
-    try:
-        ready = [_ready(bundle, suite, truths, device) for bundle in bundles]
-        late = {o for one in ready for o in one.session.late}
-        rest = [t for t in truths if set(outputs_of(t.head)) & late]
-        for one in ready:
-            one.session.defer({o for t in rest for o in outputs_of(t.head)})
-        groups = [g for g in groups_of(suite.frames) if wanted[g[0] : g[1]].any()]
-        rounds = [part for group in groups for part in rounds_of(suite.frames, *group)]
-        turns = list(steps(rounds, rest=bool(rest), wanted=wanted))
-        total = sum(len(step.rows) for step in turns if not step.rest)
-        inputs = {name for one in ready for name in one.session.inputs}
-        for given in fed(suite, inputs, [t for t in truths if t not in rest], rest, turns):
-            step, kept = given.step, np.flatnonzero(wanted[given.step.rows])
-            said = [one.session.say(given) for one in ready]
-            sides = (_answers(one, suite, given, o, kept) for one, o in zip(ready, said, strict=True))
-            yield step.rows[kept], tuple(dict(side) for side in sides)
-            if not step.rest:
-                progress(len(step.rows), total)
-    except FallenError as fallen:
-        raise BundleError(f"network {fallen.network}: {fallen.why}", mend="run again") from fallen
+    broken: dict[str, dict[str, str]] = {bundle.digest: {} for bundle in bundles}
+    deaths = Counter[tuple[str, str]]()
+    groups = [g for g in groups_of(suite.frames) if wanted[g[0] : g[1]].any()]
+    ready: dict[str, _Ready] = {}
+    for group in groups:
+        told = -1  # steps of the group that were told before a process died
+        while told is not None:
+            digest = ""
+            try:
+                for bundle in bundles:
+                    digest = bundle.digest
+                    if digest not in ready:
+                        ready[digest] = _ready(bundle, suite, truths, device, broken[digest])
+                rest = _deferred(ready.values(), truths)
+                early = [t for t in truths if t not in rest]
+                turns = [s for g in groups for s in steps(rounds_of(suite.frames, *g), rest=bool(rest), wanted=wanted)]
+                total = sum(len(step.rows) for step in turns if not step.rest)
+                turns = [step for step in turns if group[0] <= step.rows[0] < group[1]]
+                inputs = {name for one in ready.values() for name in one.session.inputs}
+                for k, given in enumerate(fed(suite, inputs, early, rest, turns)):
+                    said: dict[str, Said] = {}
+                    for digest, one in ready.items():
+                        said[digest] = one.session.say(given)
+                    if k <= told:
+                        continue
+                    step, kept = given.step, np.flatnonzero(wanted[given.step.rows])
+                    sides = {d: dict(_answers(one, suite, given, said[d], kept)) for d, one in ready.items()}
+                    yield step.rows[kept], tuple(sides[bundle.digest] for bundle in bundles)
+                    told = k
+                    if not step.rest:
+                        progress(len(step.rows), total)
+                told = None
+            except FallenError as fallen:
+                ready.pop(digest, None)
+                deaths[digest, fallen.network] += 1
+                if fallen.hung or deaths[digest, fallen.network] > 1:
+                    if not fallen.network:
+                        raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
+                    broken[digest][fallen.network] = fallen.why
 
 
-def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str) -> _Ready:
+def _deferred(ready: Iterable[_Ready], truths: Sequence[Truths]) -> list[Truths]:
+    """Heads that are answered with the rest of a round, since on either side their networks remember."""
+    late = {o for one in ready for o in one.session.late}
+    rest = [t for t in truths if set(outputs_of(t.head)) & late]
+    for one in ready:
+        one.session.defer({o for t in rest for o in outputs_of(t.head)})
+    return rest
+
+
+def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str, broken: Mapping[str, str]) -> _Ready:
     names, recorded = offered(bundle, suite)
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
     outputs = {o for t in present for o in outputs_of(t.head)} - recorded.keys()
-    return _Ready(Session(bundle, suite, outputs, device=device), recorded, present)
+    return _Ready(Session(bundle, suite, outputs, device=device, broken=broken), recorded, present)
 
 
 def _answers(

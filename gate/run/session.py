@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle, Network
-from gate.errors import UsageError, shown
+from gate.errors import SuiteError, UsageError, shown
 from gate.run.feed import Given
 from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
 from gate.run.stack import Outputs, late_of
@@ -53,6 +53,8 @@ class Session:
         self.networks = networks = [n for n in bundle.networks if n.name in needed]
         self.inputs = {source for n in networks for _, source in n.inputs if "." not in source}
         late = late_of(networks)
+        if late:
+            _check_order(suite)
         self.late = frozenset(o for o in outputs if o.partition(".")[0] in late)
         self._remembers = bool(late)
         self._held: dict[str, list[tuple[Array, str]]] = {}
@@ -111,7 +113,8 @@ class Session:
             if not rest and name in outputs:
                 held.append(outputs.pop(name))
             elif rest and held:
-                outputs[name] = np.concatenate([values for values, _ in held]), held[0][1]
+                if name.partition(".")[0] not in self.failed:  # else they are of some frames only
+                    outputs[name] = np.concatenate([values for values, _ in held]), held[0][1]
                 held.clear()
         return outputs
 
@@ -120,7 +123,7 @@ class Session:
         assert self._worker is not None
         try:
             yield self._worker
-        except FallenError:
+        except BaseException:  # interrupted too: half an answer would be taken for the next one
             end(self._worker)
             _kept.pop(self._key, None)
             raise
@@ -138,6 +141,20 @@ def needed_for(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
                 upstream, _, head = source.partition(".")
                 wanted.setdefault(upstream, set()).add(head)
     return wanted
+
+
+def _check_order(suite: Suite) -> None:
+    """Raises SuiteError unless the order of frames in a clip is said and certain: some networks remember."""
+    order, where = suite.definition.suite.order_by, str(suite.root)
+    if order is None:
+        mend = "name the column that orders the frames of a clip: order_by in [suite]"
+        raise SuiteError("networks remember, and nothing says in what order frames are", where=where, mend=mend)
+    at, clip = suite.frames.columns[order], suite.frames.clip
+    tied = np.flatnonzero((at[1:] == at[:-1]) & (clip[1:] == clip[:-1]))
+    if len(tied):
+        frames = " and ".join(shown(suite.frames.ids[k], 40) for k in (tied[0], tied[0] + 1))
+        what = f"networks remember, and frames {frames} of one clip have the same {order}"
+        raise SuiteError(what, where=where, mend="give each frame of a clip its own place")
 
 
 def device_name(device: str) -> str:

@@ -28,10 +28,11 @@ class Forward(Protocol):
 
 @dataclass(frozen=True)
 class Program:
-    """shapes: program input -> shape of one frame, None where any size is taken."""
+    """shapes: program input -> shape of one frame, None where any size is taken. whole: its graph is not understood."""
 
     forward: Forward
     shapes: Mapping[str, tuple[int | None, ...]]
+    whole: bool = False
 
 
 def check_inputs(

@@ -43,8 +43,9 @@ class Stack:
     """The loaded networks that are wanted of a bundle, in running order.
 
     parts: network -> heads that are wanted of it; others are not computed where the program can be cut. That is held to
-    the whole program, bit for bit, on the first batch, and where it differs the whole program runs. note: told the
-    name of a network before it runs. failed: network -> why it, or what it reads, cannot run.
+    the whole program, bit for bit, on the first batch, and where it differs the whole program runs. A program whose
+    graph is not understood is asked its first batch twice, since it could hide what its answers hang on. note: told
+    the name of a network before it runs. failed: network -> why it, or what it reads, cannot run.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Stack:
         self.networks, self.programs, self.note = networks, programs, note
         self.parts: dict[str, Collection[str] | None] = dict(parts)
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
+        self.unasked = {n.name for n in networks if programs[n.name].whole}
         self.failed: dict[str, str] = {}
         self.late = late_of(networks)
         remembered = [n for n in networks if n.name in self.late]
@@ -86,7 +88,8 @@ class Stack:
 
     def rest(self) -> Iterator[tuple[str, Outputs]]:
         """What the other networks answer on all frames of the round, when its last batch is done."""
-        whole = {source: np.concatenate(kept) for source, kept in self.kept.items() if kept}
+        # What a failed network answered before it failed is of some frames only, and nobody reads it.
+        whole = {s: np.concatenate(k) for s, k in self.kept.items() if k and s.rpartition(".")[0] not in self.failed}
         found: dict[str, list[tuple[Ints, Outputs]]] = {name: [] for name in self.late}
         for lanes, at in steps_of(self.lengths):
             now = {source: values[at] for source, values in whole.items()}
@@ -112,6 +115,14 @@ class Stack:
             self._check(network, given)
             forward, heads = self.programs[network.name].forward, self.parts[network.name]
             outputs = forward(given, heads)
+            if network.name in self.unasked:
+                self.unasked.discard(network.name)
+                again = forward(given, heads)
+                if any(bits(again[head]) != bits(output) for head, output in outputs.items()):
+                    raise BundleError(
+                        "asked the same twice, it answers differently: it draws random numbers, or remembers in secret",
+                        mend="export it in evaluation mode, and declare what it remembers as state",
+                    )
             if network.name in self.unproven:
                 self.unproven.discard(network.name)
                 whole = forward(given)

@@ -177,12 +177,12 @@ def known_digests(store: Store, bundle: str) -> Mapping[str, str]:
     path = _digests_path(store, bundle)
     try:
         found = read_json(path.read_bytes(), where=str(path), error=EvidenceError)
-        seal, made = found["digest"], found["made"]
-    except (OSError, EvidenceError, KeyError, TypeError):
+        made, sound = found["made"], found["digest"] == _seal(bundle, found["made"])
+    except (OSError, EvidenceError, LookupError, TypeError, AttributeError):
         return {}
     with contextlib.suppress(OSError):
         os.utime(path)
-    return made if seal == _seal(bundle, made) else {}
+    return made if sound else {}
 
 
 def keep_digests(store: Store, bundle: str, made: Mapping[str, str]) -> None:
