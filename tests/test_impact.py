@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
@@ -15,10 +17,12 @@ import pytest
 import torch
 from torch import nn
 
-from gate.bundle import Impact, Network, digests_of, impact_of, read_bundle, scanned
+import gate.pipeline as pipeline
+from gate.bundle import Bundle, Impact, Network, digests_of, impact_of, read_bundle, scanned
 from gate.errors import BundleError
+from gate.judge import Decision
 from gate.pipeline import Result, compare_bundles
-from gate.run import Watch, open_store, partition, program, run, session, stack, watched
+from gate.run import Watch, local, open_store, partition, program, run, session, stack, watched
 from gate.run.resume import made_by
 from gate.run.signature import Forward
 from gate.suite import read_suite
@@ -299,6 +303,95 @@ def test_a_difference_in_the_last_bit_is_seen_by_the_spot_check(
     )
     assert first == again
     assert first != other
+
+
+def blamed(decision: Decision) -> set[str]:
+    return {c.prediction for c in decision.cells if c.verdict == "broken"}
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_a_false_claim_about_what_a_second_stage_reads_is_seen_there(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(nn.Module):
+        def forward(self, signs: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"out": signs * 1.0}
+
+    for name in ("suite.toml", "policy.toml"):
+        (exam / name).write_text((exam / name).read_text().replace("cam.sign", "top.out"))
+    refreeze(exam)
+    top = archive(Second(), (2,))
+    old, new = (bundle(tmp_path / k, programs[p], top=top) for k, p in (("old", "old"), ("new", "gain")))
+    lie = replace(impact(old, new), identical=("cam.sign", "cam.spare", "top.out"), reached=("cam.range",))
+    monkeypatch.setattr("gate.pipeline.impact_of", lambda old, new: lie)
+    decision = compared(old, new, exam).decision
+    assert decision.decision == "NO-GO"
+    assert blamed(decision) == {"top.out[stop]", "top.out[yield]"}
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_what_one_side_could_not_be_asked_in_the_spot_check_is_run_instead(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["range"])
+    lie = replace(impact(old, new), identical=("cam.sign", "cam.range", "cam.spare"), reached=())
+    monkeypatch.setattr("gate.pipeline.impact_of", lambda old, new: lie)
+    begin = local.Session
+
+    def dying(*given: Any, **named: Any) -> Any:
+        begun = begin(*given, **named)
+        if named.get("whole"):
+            for worker in session._kept.values():
+                os.kill(worker.pid, signal.SIGKILL)
+        return begun
+
+    monkeypatch.setattr(local, "Session", dying)
+    lines: list[str] = []
+    decision = compared(old, new, exam, lines).decision
+    assert "0 identical by construction, 0 of these compared bit for bit" in lines[0]
+    assert "2 could not be compared, so nothing is taken to be identical" in lines[0]
+    assert {c.impact for c in decision.cells} == {"reached"}
+    assert blamed(decision) == set()
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_a_worker_that_was_killed_before_the_spot_check_is_replaced(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["again"])
+    differing = pipeline._differing
+
+    def killed(*given: Any) -> Any:
+        for worker in session._kept.values():
+            os.kill(worker.pid, signal.SIGKILL)
+        return differing(*given)
+
+    monkeypatch.setattr(pipeline, "_differing", killed)
+    lines: list[str] = []
+    decision = compared(old, new, exam, lines).decision
+    assert "3 identical by construction, 2 of these compared bit for bit" in lines[0]
+    assert blamed(decision) == set()
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_after_a_false_claim_nothing_of_the_candidate_comes_from_the_store(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["range"])
+
+    def blind(bundle: Bundle, outputs: Collection[str]) -> dict[str, str]:
+        return {output: f"blind {output}" for output in outputs}
+
+    lie = replace(impact(old, new), identical=("cam.sign", "cam.range", "cam.spare"), reached=())
+    monkeypatch.setattr("gate.pipeline.impact_of", lambda old, new: lie)
+    monkeypatch.setattr("gate.run.resume.digests_of", blind)
+    lines: list[str] = []
+    store = open_store(tmp_path / "store", print, required=True)
+    files = {"suite": exam, "policy": exam / "policy.toml", "thresholds": exam / "none"}
+    compare_bundles(old, new, **files, store=store, tell=lines.append)
+    (line,) = lines  # none says that heads came from the store
+    assert line.startswith("candidate: ran 2 of 3 heads")
+    assert "cam.range differ, so nothing is taken to be identical and all heads ran" in line
 
 
 # Sub-programs

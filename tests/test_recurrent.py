@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from gate.bundle import Bundle, impact_of, read_bundle
-from gate.errors import ConfigError
+from gate.errors import ConfigError, SuiteError
 from gate.run import Run, Watch, partition, run, watched
 from gate.run.partition import rounds_of, steps_of
 from gate.run.replay import replay
 from gate.suite import Suite, read_suite
-from tests.support.hydra import archive
+from tests.support.hydra import archive, saved
 from tests.support.tiny import refreeze
 
 Array = NDArray[Any]
@@ -222,14 +223,99 @@ def test_chosen_clips_are_replayed_to_the_bits_that_were_counted(
     assert all(sorted(rows) == everything for rows in seen.values())
 
 
-def test_the_spot_check_sees_networks_that_remember(clips: tuple[Suite, Path, dict[str, Array]]) -> None:
+def test_the_spot_check_sees_a_last_bit_of_networks_that_remember(
+    clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path
+) -> None:
     suite, bundle, _ = clips
-    late, early = (
-        watched(read_bundle(bundle), suite, Watch(3, frozenset(heads)))
-        for heads in (("memory.seen", "camera.sum"), ("camera.sum",))
+    for path in bundle.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    torch.manual_seed(2)
+    Camera()
+    memory = Memory().eval()
+    with torch.no_grad():
+        memory.out.bias.copy_(torch.nextafter(memory.out.bias, torch.tensor(9.0)))
+    (tmp_path / "memory.pt2").write_bytes(archive(memory, (5,), (6,), ()))
+    outputs = frozenset({"memory.seen", "camera.sum"})
+    one, again, other = (watched(read_bundle(b), suite, Watch(3, outputs)) for b in (bundle, bundle, tmp_path))
+    assert sorted(one) == ["camera.sum", "memory.seen"]
+    assert one == again
+    assert one["memory.seen"] != other["memory.seen"]
+    early = watched(read_bundle(bundle), suite, Watch(3, frozenset({"camera.sum"})))
+    assert early["camera.sum"] == one["camera.sum"] == other["camera.sum"]
+
+
+def test_chosen_clips_are_replayed_to_the_same_bits_by_both_of_two_equal_bundles(
+    clips: tuple[Suite, Path, dict[str, Array]],
+) -> None:
+    suite, bundle, _ = clips
+    made, whole = read_bundle(bundle), dict[int, float]()
+    for rows, (side,) in replay([made], suite, ["memory.seen"], range(len(suite.frames.clips))):
+        whole |= dict(zip(rows.tolist(), side["memory.seen"].outputs[""].tolist(), strict=True)) if side else {}
+    assert len(whole) == len(suite.frames.ids)
+    for _, sides in replay([made, made], suite, ["memory.seen"], [2, 18]):
+        for side in sides:
+            for answered in side.values():
+                assert [whole[row] for row in answered.rows.tolist()] == answered.outputs[""].tolist()
+
+
+class Lone(torch.nn.Module):
+    """A memory of the speed alone."""
+
+    def forward(self, speed: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        left = memory * 0.5 + speed[:, None]
+        return left.sum(1), left
+
+
+def test_a_network_that_fails_on_a_later_batch_takes_none_with_it_but_its_readers(
+    clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path
+) -> None:
+    suite, bundle, _ = clips
+    for path in bundle.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    batch = torch.export.Dim("batch", min=16, max=256)  # the last batch of a round is shorter
+    made = torch.export.export(Camera().eval(), (torch.zeros(20, 3, 4),), dynamic_shapes=({0: batch},))
+    (tmp_path / "camera.pt2").write_bytes(saved(made))
+    (tmp_path / "top.pt2").write_bytes(archive(Lone(), (), (1,)))
+    text = BUNDLE.replace(
+        'inputs = { seen = "memory.seen", speed = "speed" }', 'inputs = { speed = "speed", memory = "top.memory" }'
     )
-    assert sorted(late) == ["camera.sum", "memory.seen"]
-    assert late["camera.sum"] == early["camera.sum"]
+    text = text.replace(
+        'heads = ["out"]\n\n[networks.look]',
+        'heads = ["out", "memory"]\nstate = { memory = "zeros" }\n\n[networks.look]',
+    )
+    assert text.count('state = { memory = "zeros" }') == 2
+    (tmp_path / "bundle.toml").write_text(text)
+    answers = run(read_bundle(tmp_path), suite)
+    assert set(answers.faults()) == {"camera.sum", "memory.seen", "look.out"}
+    assert "network camera: the program failed" in answers.faults()["camera.sum"]
+    speeds, seen = suite.frames.columns["speed"], np.zeros(len(suite.frames.ids))
+    for clip in range(len(suite.frames.clips)):
+        memory = 0.0
+        for k in np.flatnonzero(suite.frames.clip == clip).tolist():
+            memory = seen[k] = memory * 0.5 + float(speeds[k])
+    assert by_clip(answers, "top.out") == pytest.approx(summed(suite, seen), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('order_by = "at"\n', "", "nothing says in what order frames are"),
+        ('order_by = "at"', 'order_by = "zero"', "of one clip have the same zero"),
+    ],
+)
+def test_networks_that_remember_want_a_certain_order_of_frames(
+    clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    shutil.copytree(clips[0].root, tmp_path / "suite")
+    text = (tmp_path / "suite" / "suite.toml").read_text()
+    assert old in text
+    (tmp_path / "suite" / "suite.toml").write_text(text.replace(old, new))
+    refreeze(tmp_path / "suite")
+    suite = read_suite(tmp_path / "suite")
+    with pytest.raises(SuiteError) as error:
+        run(read_bundle(clips[1]), suite)
+    assert words in str(error.value)
+    assert run(read_bundle(clips[1]), suite, ["camera.sum"]).faults() == {}  # what remembers nothing needs no order
 
 
 def test_a_state_that_changes_its_shape_breaks_its_network_and_what_reads_it(

@@ -26,6 +26,7 @@ from gate.bundle import read_bundle
 from gate.errors import GateError
 from gate.run import Run, process, run, session
 from gate.run.process import FallenError, Worker, ask, end, start, tell
+from gate.run.replay import replay
 from gate.run.wire import EndedError, receive, send
 from gate.suite import read_suite
 from tests.support.processes import gone, ours
@@ -181,6 +182,8 @@ def test_a_worker_holds_nothing_open_but_its_connection(worker: Worker) -> None:
         ("hungry", "the program failed: "),
         ("raising", "the program failed: select(): index 99 out of range"),
         ("doubled", "an output of shape (32, 2) for 16 frames"),
+        ("counting", "asked the same twice, it answers differently"),
+        ("drawing", "asked the same twice, it answers differently"),
     ],
 )
 def test_a_program_that_fails_breaks_its_own_heads_only(stage: Path, rogues: Rogues, kind: str, words: str) -> None:
@@ -251,6 +254,41 @@ def test_a_command_says_which_heads_a_failing_program_broke(stage: Path, rogues:
     judged = {c["prediction"]: c["verdict"] for c in told["cells"] if c["slice"] == "all"}
     assert judged["cam.sign[stop]"] == judged["cam.sign[yield]"] == "broken"
     assert "broken" not in (judged["rear.sign[stop]"], judged["rear.sign[yield]"])
+
+
+# Interruptions
+
+
+def test_an_interrupted_question_leaves_no_answer_behind(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ran(stage)
+    session.end_workers()
+    real = process.receive
+
+    def interrupted(*given: Any) -> Any:
+        monkeypatch.setattr(process, "receive", real)
+        raise KeyboardInterrupt  # while the answer of the first load is on its way
+
+    monkeypatch.setattr(process, "receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(stage)
+    again = ran(stage)
+    assert again.evidence == honest.evidence
+    assert again.faults() == {}
+
+
+def test_an_interrupted_start_of_a_worker_leaves_no_answer_behind(stage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ran(stage)
+    session.end_workers()
+    real = process._line
+
+    def interrupted(*given: Any) -> Any:
+        monkeypatch.setattr(process, "_line", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "_line", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert ran(stage).evidence == honest.evidence
 
 
 # Workers that die
@@ -324,6 +362,28 @@ def test_a_network_that_takes_its_process_down_twice_is_broken_and_others_are_ju
     assert set(found.faults()) == {"cam.sign[stop]", "cam.sign[yield]"}
     assert "network cam: its process ended while it ran (" in found.faults()["cam.sign[stop]"]
     assert found.summaries["rear.sign"].answered == 32
+
+
+def test_the_frames_of_a_report_outlive_a_worker(stage: Path) -> None:
+    suite, made = read_suite(stage / "suite"), read_bundle(stage / "old")
+    clips = range(len(suite.frames.clips))
+
+    def answers() -> list[bytes]:
+        return [side["cam.sign"].outputs[""].tobytes() for _, (side,) in replay([made], suite, ["cam.sign"], clips)]
+
+    whole = answers()
+    assert len(whole) > 1
+    for worker in session._kept.values():
+        os.kill(worker.pid, signal.SIGKILL)
+    assert answers() == whole
+    told = []
+    for rows, (side,) in replay([made], suite, ["cam.sign"], clips):
+        told.append(side["cam.sign"].outputs[""].tobytes())
+        if len(told) == 1:
+            for worker in session._kept.values():
+                os.kill(worker.pid, signal.SIGKILL)
+        assert len(rows) == len(side["cam.sign"].rows)
+    assert told == whole
 
 
 @pytest.mark.usefixtures("_impatient")

@@ -85,8 +85,12 @@ def start(device: str = "cpu") -> Worker:
     """A new worker. Raises GateError when there can be none."""
     ours, theirs = socket.socketpair()
     about = {"memory": LIMITS.memory, "threads": cores(), "device": device}
-    with theirs:
-        answer = _asked({"start": about}, theirs)
+    try:
+        with theirs:
+            answer = _asked({"start": about}, theirs)
+    except BaseException:
+        ours.close()
+        raise
     return Worker(ours, int(answer["pid"]), _nursery[0].process.pid)
 
 
@@ -276,19 +280,19 @@ def _start_nursery() -> _Nursery:
             start_new_session=True,
         )
     ours.settimeout(LIMITS.start_s)
+    _nursery[:] = [_Nursery(process, ours, threading.Lock())]
     try:
         answer = _line(ours)
+        if "ready" not in answer:
+            raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
     except (OSError, ValueError) as error:
-        process.kill()
-        raise GateError(
-            "worker processes cannot be started", mend="run `python -m gate.run.nursery 0` to see why"
-        ) from error
-    if "ready" not in answer:
-        process.kill()
-        raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
-    nursery = _Nursery(process, ours, threading.Lock())
-    _nursery[:] = [nursery]
-    return nursery
+        _stop_nursery()
+        why = "run `python -m gate.run.nursery 0` to see why"
+        raise GateError("worker processes cannot be started", mend=why) from error
+    except BaseException:
+        _stop_nursery()
+        raise
+    return _nursery[0]
 
 
 def _line(source: socket.socket) -> dict[str, Any]:

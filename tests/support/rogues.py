@@ -55,6 +55,21 @@ class Rogues:
         return exported(lambda self, image: logits(image) + torch.arange(3.0)[(image.mean() * 0 + 99).long()])
 
     @cached_property
+    def counting(self) -> bytes:
+        """Counts in a buffer how often it was asked, and says so."""
+
+        def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+            self.times.add_(1)
+            return logits(image) + self.times
+
+        return exported(forward, counted=True)
+
+    @cached_property
+    def drawing(self) -> bytes:
+        """Draws random numbers."""
+        return exported(lambda self, image: logits(image) + torch.rand_like(image[:, :2, 0, 0]))
+
+    @cached_property
     def not_a_number(self) -> bytes:
         return exported(lambda self, image: logits(image) / (image.mean() * 0))
 
@@ -101,10 +116,14 @@ class Rogues:
         return exported(lambda self, feature: feature[:, :2], feature=(3,))
 
 
-def exported(forward: Callable[..., Any], **shapes: tuple[int, ...]) -> bytes:
-    """forward: of `self` and the inputs, which torch.export names after them; shapes: of one frame of each."""
+def exported(forward: Callable[..., Any], *, counted: bool = False, **shapes: tuple[int, ...]) -> bytes:
+    """forward: of `self` and the inputs, which torch.export names after them; shapes: of one frame of each. counted: it
+    has a buffer `times`.
+    """
     shapes = shapes or {"image": (3, 8, 8)}
     network = type("Network", (torch.nn.Module,), {"forward": forward})()
+    if counted:
+        network.register_buffer("times", torch.zeros(1))
     examples = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
     dynamic = {name: {0: torch.export.Dim("batch", min=1, max=256)} for name in shapes}
     file = io.BytesIO()
