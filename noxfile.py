@@ -82,3 +82,4 @@ def bench(session: nox.Session) -> None:
     session.install(*PINNED, "-e", ".", *group("bench"))
     session.run("python", "benchmarks/bench_camvid.py", *session.posargs)
     session.run("python", "-m", "benchmarks.bench_method")
+    session.run("python", "-m", "benchmarks.bench_run")
