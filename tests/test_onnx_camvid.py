@@ -93,7 +93,9 @@ def test_both_formats_give_the_same_scores(exam: Exam, release: str) -> None:
     model, archive = exam.of_model(release), exam.of_archive(release)
     assert list(model) == list(archive)
     for head, values in model.items():
-        np.testing.assert_allclose(values, archive[head], atol=1e-4, err_msg=head)
+        # Kernels that add up in another order differ in the last bits of the largest numbers.
+        near = max(1e-4, 2e-6 * float(np.abs(archive[head]).max()))
+        np.testing.assert_allclose(values, archive[head], atol=near, err_msg=head)
 
 
 def test_a_quantised_network_differs_by_what_a_rounding_tie_moves(exam: Exam) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from gate.errors import ConfigError, SuiteError
 from gate.suite import open_suite
 from gate.suite.freeze import check_data
-from gate.suite.inputs import picture, read_inputs
+from gate.suite.inputs import as_fed, picture, read_inputs
 from tests.support.tiny import World, sign_only, with_images, write_suite
 
 PACKED = '\n[inputs.image]\narray = "images.npy"\nrow = "at"\nkind = "image"\nshape = [3, 8, 8]\n'
@@ -30,7 +30,7 @@ def packed(folder: Path, world: World, text: str = PACKED, pixels: np.ndarray | 
 def test_pictures_in_one_array_are_read_as_pictures_in_files(tmp_path: Path, world: World) -> None:
     one, many = open_suite(packed(tmp_path / "a", world)), open_suite(with_images(tmp_path / "b", world))
     rows = np.array([5, 0, 17])
-    read = [read_inputs(s.inputs, s.input_files, s.root, s.frames, rows)["image"] for s in (one, many)]
+    read = [as_fed(read_inputs(s.inputs, s.input_files, s.root, s.frames, rows)["image"]) for s in (one, many)]
     assert read[0].dtype == np.float32
     assert read[0].tobytes() == read[1].tobytes()
     for k in rows:

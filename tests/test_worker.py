@@ -437,7 +437,13 @@ def hanging(stage: Path, rogues: Rogues) -> Iterator[tuple[subprocess.Popen[str]
     bundle(stage / "new", {"cam": rogues.endless, "rear": rogues.honest})
     words = [sys.executable, "-c", RUN]
     child = subprocess.Popen(
-        words, cwd=stage, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        words,
+        cwd=stage,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # else it is ignored where the tests ignore it
     )
     assert child.stdout is not None
     line = child.stdout.readline()
