@@ -287,7 +287,7 @@ def _start_nursery() -> _Nursery:
             raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
     except (OSError, ValueError) as error:
         _stop_nursery()
-        why = "run `python -m gate.run.nursery 0` to see why"
+        why = "run `python -c 'import torch, gate.run.worker'` to see why"
         raise GateError("worker processes cannot be started", mend=why) from error
     except BaseException:
         _stop_nursery()
