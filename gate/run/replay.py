@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle
 from gate.errors import BundleError, GateError
 from gate.heads import Head
-from gate.run.feed import Given, fed, steps
+from gate.run.feed import Given, Step, fed, steps
 from gate.run.local import Progress, answer_of, offered, outputs_of
 from gate.run.partition import groups_of, rounds_of
 from gate.run.predictions import Recorded
@@ -88,6 +88,11 @@ def replay(
     deaths = Counter[tuple[str, str]]()
     groups = [g for g in groups_of(suite.frames) if wanted[g[0] : g[1]].any()]
     ready: dict[str, _Ready] = {}
+    totals: dict[bool, int] = {}
+
+    def turns(group: tuple[int, int], whole: bool) -> Iterator[Step]:
+        return steps(rounds_of(suite.frames, *group), rest=whole, wanted=wanted)
+
     for group in groups:
         told = -1  # steps of the group that were told before a process died
         while told is not None:
@@ -99,11 +104,11 @@ def replay(
                         ready[digest] = _ready(bundle, suite, truths, device, broken[digest])
                 rest = _deferred(ready.values(), truths)
                 early = [t for t in truths if t not in rest]
-                turns = [s for g in groups for s in steps(rounds_of(suite.frames, *g), rest=bool(rest), wanted=wanted)]
-                total = sum(len(step.rows) for step in turns if not step.rest)
-                turns = [step for step in turns if group[0] <= step.rows[0] < group[1]]
+                whole = bool(rest)  # no batch of a group can be left out
+                if whole not in totals:
+                    totals[whole] = sum(len(s.rows) for g in groups for s in turns(g, whole) if not s.rest)
                 inputs = {name for one in ready.values() for name in one.session.inputs}
-                for k, given in enumerate(fed(suite, inputs, early, rest, turns)):
+                for k, given in enumerate(fed(suite, inputs, early, rest, turns(group, whole))):
                     said: dict[str, Said] = {}
                     for digest, one in ready.items():
                         said[digest] = one.session.say(given)
@@ -114,7 +119,7 @@ def replay(
                     yield step.rows[kept], tuple(sides[bundle.digest] for bundle in bundles)
                     told = k
                     if not step.rest:
-                        progress(len(step.rows), total)
+                        progress(len(step.rows), totals[whole])
                 told = None
             except FallenError as fallen:
                 ready.pop(digest, None)

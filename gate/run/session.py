@@ -98,7 +98,7 @@ class Session:
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
-        """Around its use by another thread: when this one is interrupted, no answer is waited for."""
+        """Around its use, by another thread too: whatever goes wrong, the worker ends, and no answer is waited for."""
         try:
             yield
         except BaseException:
@@ -120,13 +120,9 @@ class Session:
 
     @contextmanager
     def _asking(self) -> Iterator[Worker]:
-        assert self._worker is not None
-        try:
+        with self.elsewhere():  # interrupted too: half an answer would be taken for the next one
+            assert self._worker is not None
             yield self._worker
-        except BaseException:  # interrupted too: half an answer would be taken for the next one
-            end(self._worker)
-            _kept.pop(self._key, None)
-            raise
 
 
 def needed_for(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
