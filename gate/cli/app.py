@@ -298,13 +298,17 @@ def bundle_show(
     latency: Annotated[
         bool, typer.Option("--latency", help="Load and time each network on this machine; takes a while.")
     ] = False,
+    suite: Annotated[
+        Path | None, typer.Option("--suite", help="Suite that judges it: predictions of each head.")
+    ] = None,
 ) -> None:
-    """Networks, heads, shapes, parameters and digests of a bundle."""
+    """Networks, what they read, heads with shapes of a frame, parameters and digests of a bundle."""
     from gate.bundle import read_bundle
     from gate.cli.show import show_bundle, show_latency
+    from gate.suite import open_suite
 
     bundle = read_bundle(folder)
-    show_bundle(bundle)
+    show_bundle(bundle, None if suite is None else open_suite(suite))
     if latency:
         with progress_bar() as progress:
             show_latency(bundle, lambda done, of: progress("latency", done, of))
