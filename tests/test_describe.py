@@ -77,8 +77,8 @@ def test_show_tells_what_reads_what(stack: Path, monkeypatch: pytest.MonkeyPatch
     assert shown.code == 0, shown.err
     about, inputs, networks, heads = shown.out.split("\n\n")
     assert about.splitlines()[0] == "bundle stack 1  (not locked)"
-    assert "3 networks, 7 heads" in about
-    assert "345 parameters in float32" in about
+    assert "networks: 3; heads of programs: 7" in about
+    assert "parameters: 345 in float32; " in about
     assert inputs.splitlines()[1] == "image  (3, 8, 8)  float32  front, rear"
     reads = {line.split()[0]: line.split(maxsplit=3)[3] for line in networks.splitlines()[1:]}
     counted = "input image; weights float32 99 %, int64 1 %"  # norms count the batches that they have seen
@@ -135,7 +135,7 @@ def test_shares_of_precision_are_told_when_they_matter(tmp_path: Path) -> None:
         'inputs = { image = "image" }\nheads = ["sign"]\n'
     )
     shown = gate("bundle", "show", "b", cwd=tmp_path).out
-    assert "100 parameters in int8 98 %, float32 2 %\n" in shown
+    assert "parameters: 100 in int8 98 %, float32 2 %; " in shown
     assert "input image; weights int8 98 %, float32 2 %\n" in shown
 
 

@@ -51,11 +51,9 @@ def show_bundle(bundle: Bundle, suite: Suite | None = None) -> None:
     judged = _judged(suite) if suite is not None else {}
     typer.echo(f"bundle {bundle.name} {bundle.version}{'' if bundle.locked else '  (not locked)'}\n{bundle.digest}")
     heads, size = sum(len(d.heads) for d in described.values()), sum(d.size for d in described.values())
-    typer.echo(
-        f"{len(bundle.networks):,} networks, {heads:,} heads, {size:,} bytes"
-        + (f"; {suite.name} {suite.version} judges {len(suite.predictions):,} predictions" if suite else "")
-    )
-    typer.echo(f"{kinds.total():,} parameters in {_types(kinds)}" if kinds else "recorded predictions")
+    judges = f"; judged by {suite.name} {suite.version}: {len(suite.predictions):,} predictions" if suite else ""
+    typer.echo(f"networks: {len(bundle.networks):,}; heads of programs: {heads:,}{judges}")
+    typer.echo(f"parameters: {kinds.total():,} in {_types(kinds)}; {size:,} bytes" if kinds else "no programs")
     inputs = dict[tuple[str, str, str], list[str]]()
     for network in bundle.networks:
         ports = {port.name: port for port in described[network.name].inputs} if network.program else {}
