@@ -83,8 +83,13 @@ def _blocking(gated: Sequence[Cell], missing: Sequence[str], must_pass: Sequence
 
 
 def _regressed(code: str, cells: Sequence[Cell]) -> Iterator[Reason]:
-    """One reason a prediction, worst adjusted p and greatest loss first; beyond ten, the rest as one."""
-    ordered = sorted(cells, key=lambda c: (c.p_adjusted is None, c.p_adjusted, c.delta_worse or 0.0, c.prediction))
+    """One reason a prediction: critical, worst adjusted p, greatest loss first; beyond ten, the rest as one."""
+
+    def urgent(cell: Cell) -> tuple[bool, bool, float | None, float, str]:
+        unproven = cell.p_adjusted is None
+        return cell.tier != "critical", unproven, cell.p_adjusted, cell.delta_worse or 0.0, cell.prediction
+
+    ordered = sorted(cells, key=urgent)
     first: dict[str, Cell] = {}
     for cell in ordered:
         first.setdefault(cell.prediction, cell)
