@@ -22,7 +22,7 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """The main job on the embedded suite, from the built wheel."""
+    """The main job at full size, from the built wheel: frames are rendered the first time."""
     session.install(*PINNED, ".")
     session.run("gate", "demo", *session.posargs)
 
