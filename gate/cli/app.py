@@ -67,8 +67,8 @@ def demo(out: OutOption = None, json: JsonOption = False, kept: store.Option = N
     paths.writable(folder)
     typer.echo(
         "Comparing two releases of a synthetic eight-camera stack: 48 networks, 1,000 predictions.\n"
-        "The candidate's network `main_objects` was trained anew, on lamps labelled by day only; all but it and\n"
-        "`traffic`, which reads it, is as it was.",
+        "The candidate's network `main_objects` learned for longer, and its lamps anew from clips by day; `traffic`,\n"
+        "which reads it, follows. All other networks are as they were.",
         err=True,
     )
     with progress_bar("clips") as progress:
