@@ -191,10 +191,12 @@ def test_the_first_screen_shows_the_worst_frame_of_each_of_the_worst_predictions
     names = ["front.a", "front.b"]
     decision = a_decision([a_loss(name, delta=-0.3 + 0.1 * k) for k, name in enumerate(names)], "NO-GO")
     moved = [a_moved(name, 3, name=f"{name}-", seed=k) for k, name in enumerate(names)]
+    neighbours = [replace(picture, clip=clip) for picture, clip in zip(moved[0].pictures, "aab", strict=True)]
+    moved[0] = replace(moved[0], pictures=tuple(neighbours))
     html = render_page(decision, (), moved, title="t", command="c")
     first = html.partition('<div class="seen">')[2].partition("<h2>What to do</h2>")[0]
-    assert re.findall(r"frame <bdi>(.*?)</bdi>", first) == ["front.a-0000", "front.b-0000", "front.a-0001"]
-    assert re.findall(r'<a class="name" href="#(.*?)"', first) == ["front.a", "front.b", "front.a"]
+    assert re.findall(r"frame <bdi>(.*?)</bdi>", first) == ["front.a-0000", "front.b-0000", "front.b-0001"]
+    assert re.findall(r'<a class="name" href="#(.*?)"', first) == ["front.a", "front.b", "front.b"]
     assert 'class="layer candidate"' in first
     assert 'class="layer incumbent"' not in first
     assert "On which frames" not in render_page(decision, (), (), title="t", command="c")

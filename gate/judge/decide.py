@@ -203,7 +203,8 @@ def _nothing_found(cells: Sequence[Cell]) -> Reason:
 
 def _told(cells: Sequence[Cell], gated: Sequence[Cell]) -> Iterator[Reason]:
     for noun, own in _kinds(c for c in gated if c.suspect):
-        yield _reason("suspect", own, "{count} look worse without proof, to be acknowledged: {names}", noun=noun)
+        text = "{count} {verb} worse without proof, to be acknowledged: {names}"
+        yield _reason("suspect", own, text, noun=noun, plural="look", one="looks")
     whole = [c for c in gated if c.tier == "supporting" and c.slice == "all"]
     for noun, own in _kinds(c for c in whole if c.verdict == "not-measurable"):
         on = " on this suite" if noun == "prediction" else ""

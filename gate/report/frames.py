@@ -85,15 +85,19 @@ class SeenView:
 
 
 def seen_views(moved: Sequence[Moved], most: int, brought: set[str]) -> tuple[SeenView, ...]:
-    """At most so many frames, each prediction's worst before any one's second. brought: as of `frames_view`."""
+    """At most so many frames: each prediction's worst before any one's second, and one of a clip, whose frames look
+    alike. brought: as of `frames_view`."""
     offered = sorted(
         ((rank, place, m, p) for place, m in enumerate(moved) for rank, p in enumerate(m.pictures)),
         key=lambda item: item[:2],
     )
-    found = []
-    for _, _, m, picture in offered[:most]:
-        found.append(SeenView(words.name(m.prediction), _frame(picture, brought), picture.candidate.keys))
-    return tuple(found)
+    chosen = dict[tuple[str, str], tuple[Moved, Picture]]()
+    for _, _, m, picture in offered:
+        chosen.setdefault((m.prediction, picture.clip), (m, picture))
+    return tuple(
+        SeenView(words.name(m.prediction), _frame(picture, brought), picture.candidate.keys)
+        for m, picture in list(chosen.values())[:most]
+    )
 
 
 def frames_view(moved: Moved, brought: set[str]) -> FramesView:
