@@ -40,7 +40,7 @@ def _bar(unit: str) -> Iterator[Progress]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "")
+            return Text(f"{_rate(task.speed)} {unit}/s" if task.speed else "")
 
     columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -66,8 +66,12 @@ def _lines(unit: str) -> Progress:
             spent = time.monotonic() - begun.setdefault(stage, (time.monotonic(), now))[0]
             # The first batch waits for the program to load: the pace is that of the frames after it.
             rate = (now - begun[stage][1]) / spent if spent > 0 else 0.0
-            pace = f", {rate:,.0f} {unit}/s" if rate else ""
+            pace = f", {_rate(rate)} {unit}/s" if rate else ""
             left = f", {(total - now) / rate:.0f} s left" if rate and now < total else ""
             print(f"{stage}: {now:,} of {total:,} {unit}{pace}{left}", file=sys.stderr)
 
     return advance
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
