@@ -59,8 +59,8 @@ def show_bundle(bundle: Bundle, suite: Suite | None = None) -> None:
         ports = {port.name: port for port in described[network.name].inputs} if network.program else {}
         for name, source in network.inputs:
             if "." not in source:
-                shape = _shape(ports[name]) if name in ports else ("", "")
-                inputs.setdefault((source, *shape), []).append(network.name)
+                shape, kind = _shape(ports[name]) if name in ports else ("", "")
+                inputs.setdefault((source, shape, kind), []).append(network.name)
     typer.echo()
     _table(("input", "shape", "type", "read by"), [(*k, ", ".join(names)) for k, names in inputs.items()])
     typer.echo()

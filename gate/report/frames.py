@@ -148,9 +148,12 @@ def _layer(bundle: str, drawing: Drawing, picture: Picture) -> LayerView:
         raster=_text(overlay(drawing.raster)) if drawing.raster.size else "",
         boxes=tuple(
             BoxView(
-                *(f"{at:.1f}" for at in (x0, y0, max(0, x1 - x0), max(0, y1 - y0))),
-                kind,
-                words.name(caption),
+                x=f"{x0:.1f}",
+                y=f"{y0:.1f}",
+                width=f"{max(0, x1 - x0):.1f}",
+                height=f"{max(0, y1 - y0):.1f}",
+                kind=kind,
+                caption=words.name(caption),
                 at=f"{max(y0, picture.width / LETTERS):.1f}",
             )
             for x0, y0, x1, y1, kind, caption in drawing.boxes
