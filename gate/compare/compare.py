@@ -148,16 +148,25 @@ def _parts(
         first = groups[:, 0]
         own = decided[rows[first]]
         what = metric(name)
+        differs = _differing(a.scored, b.scored)[groups].any(axis=1)
         usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
         for number, part in enumerate(slices):
             sums_a, sums_b = (_by_clip(p, p.sums, first, part, what) for p in (a, b))
             same = _by_clip(b, b.same, first, part, what) if what.at_threshold else sums_b
             if what.kind == "curve":
-                effects = curve_effects(what, a.scored, b.scored, part.cells, groups)
+                effects = curve_effects(what, a.scored, b.scored, part.cells, groups, differs)
             else:
                 effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
             thresholded = what.at_threshold & ~own
             yield _cells(what, effects, sums_a, sums_b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
+
+
+def _differing(a: ScoredSide, b: ScoredSide) -> Mask:
+    """(S,): is any entry of the series another one in b, or of another clip?"""
+    if a.clip is not b.clip:
+        return np.ones(a.entries.rows, bool)
+    parts = (np.split(np.stack([s.entries.keys, s.entries.count]), s.entries.starts[1:-1], axis=1) for s in (a, b))
+    return np.array([not np.array_equal(x, y) for x, y in zip(*parts, strict=True)], bool)
 
 
 def _by_clip(side: _Part, sums: Mapping[str, Floats], rows: Ints, part: Slice, what: Metric) -> dict[str, Floats]:
