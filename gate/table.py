@@ -299,6 +299,11 @@ class Entries:
         kept = np.flatnonzero(cells[self.cell])
         return Entries(self.rows, self.keys[kept], self.count[kept])
 
+    def without(self, group: Ints, each: Ints) -> Entries:
+        """All series once for each of `each`, one after another, without the cells of that group; group: (C,)."""
+        turn, kept = np.nonzero(group[self.cell] != each[:, None])
+        return Entries(self.rows * len(each), self.keys[kept] + (turn * self.rows << _SERIES), self.count[kept])
+
 
 def by_score(table: EvidenceTable) -> Entries:
     """The table's entries, in curve order."""

@@ -138,24 +138,29 @@ class ScoredSide:
     clip: Ints
     clips: int
 
+    def take(self, rows: Ints) -> ScoredSide:
+        """The same of some series, in the order of `rows`."""
+        return ScoredSide(entries_of(self.entries, rows.reshape(-1)), self.clip, self.clips)
 
+
+#: Entries of curves that are worked out at once, while clips are left out: bounds memory, changes nothing else.
+AT_ONCE = 1 << 17
 #: Metrics of curves without influence values: clips are left out one by one.
 _OF_CURVES = {"coco_ap": coco_average_precision, "aos": orientation_similarity}
 
 
-def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints, differs: Mask) -> Effects:
+def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, differs: Mask) -> Effects:
     """Effects of a metric of score histograms: average precision by influence values, others by leaving one clip out.
 
-    groups: (m, L) series of each prediction, one an IoU level; the value is the mean over levels. Of `aos` the second
+    a, b: m predictions, of each its series, one an IoU level; the value is the mean over levels. Of `aos` the second
     series holds similarities, and the value is that of the first. differs: (m,) predictions whose evidence is not the
     same on both sides, entry by entry; of all others no clip contributes anything, and nothing of it is worked out.
     """
-    m, levels = groups.shape
+    m, levels = len(differs), a.entries.rows // len(differs)
     of_curve = _OF_CURVES.get(metric.name)
     rows = np.repeat(differs, levels)
-    chosen = [ScoredSide(entries_of(s.entries, groups.reshape(-1)), s.clip, s.clips) for s in (a, b)]
-    side_a = _read(chosen[0], cells, of_curve, rows)
-    side_b = _read(chosen[1], cells, of_curve, rows) if differs.any() else side_a
+    side_a = _read(a, cells, of_curve, rows)
+    side_b = _read(b, cells, of_curve, rows) if differs.any() else side_a
 
     def mean(values: Floats) -> Floats:
         rows = values.reshape(m, levels, *values.shape[1:])
@@ -204,7 +209,7 @@ def _read(side: ScoredSide, cells: Mask, of_curve: Callable[[Curves], Floats] | 
     if of_curve is not None:
         clip_values[curve.total[:, None] == positives] = np.nan
     if differs.any():
-        some = ScoredSide(entries_of(side.entries, np.flatnonzero(differs)), side.clip, side.clips)
+        some = side.take(np.flatnonzero(differs))
         own = curve if differs.all() else curves(some.entries, inside)
         clip_values[differs] = _influence(some, own) if of_curve is None else _each_left_out(some, own, of_curve)
     return _Side((of_curve or average_precision)(curve), clip_values, positives, _by_clip(side, curve, count))
@@ -239,8 +244,10 @@ def _influence(side: ScoredSide, curve: Curves) -> Floats:
 
 def _each_left_out(side: ScoredSide, curve: Curves, value: Callable[[Curves], Floats]) -> Floats:
     """(S, J) a metric of curves without each clip."""
-    clip = side.clip[curve.entries.cell]
+    entries, every = curve.entries, np.ones(len(side.clip), bool)
     without = np.repeat(value(curve)[:, None], side.clips, axis=1)
-    for j in np.unique(clip):  # without any other clip nothing is missing
-        without[:, j] = value(curves(curve.entries, side.clip != j))
+    missing = np.unique(side.clip[entries.cell])  # without any other clip nothing is missing
+    step = max(1, AT_ONCE // max(1, len(entries.keys)))
+    for some in (missing[k : k + step] for k in range(0, len(missing), step)):
+        without[:, some] = value(curves(entries.without(side.clip, some), every)).reshape(len(some), -1).T
     return without

@@ -116,7 +116,7 @@ class Reducer:
 
 
 def reduce_all(answers: Iterable[_Sound | None]) -> None:
-    """Reduce the answers of one batch, those of neighbouring heads that are read alike together, large ones on all cores."""
+    """Reduce the answers of one batch: neighbouring heads that are read alike together, large groups on all cores."""
     groups: list[list[_Sound]] = []
     channels = 0
     for sound in answers:
