@@ -11,9 +11,11 @@ series, from the highest score down, positives that got no score last.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TypeVar
@@ -310,6 +312,12 @@ def by_score(table: EvidenceTable) -> Entries:
     return Entries(len(table.series), table.keys, table.counts)
 
 
+def differing(a: Entries, b: Entries) -> NDArray[np.bool_]:
+    """(S,): has the series any other entry in b? Both are of the same series."""
+    parts = (np.split(np.stack([e.keys, e.count]), e.starts[1:-1], axis=1) for e in (a, b))
+    return np.array([not np.array_equal(x, y) for x, y in zip(*parts, strict=True)], bool)
+
+
 def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
     """Chosen rows (ascending) in parts of about so many entries of evidence, a row at least: arrays that fit a cache of
     some megabytes, and so few of them that threads seldom wait for the interpreter.
@@ -329,6 +337,12 @@ def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, parts))
+
+
+def hand_back_memory() -> None:
+    """Give the system the memory that was freed, for whatever needs it next; does nothing but with glibc."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

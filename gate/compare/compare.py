@@ -15,7 +15,17 @@ from gate.curves import average_precision, curves
 from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
 from gate.suite import Slice
-from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each
+from gate.table import (
+    ClipIndex,
+    EvidenceTable,
+    Floats,
+    Ints,
+    blocks,
+    by_score,
+    differing,
+    each,
+    hand_back_memory,
+)
 
 Mask = NDArray[np.bool_]
 #: Predictions x clips compared at once, in arrays that stay in a processor's cache; changes nothing else.
@@ -101,7 +111,10 @@ def compare(
         return Comparison(
             whole, whole, none, none, none, none, many, many, none, none, none, none, none, whole, none, none, whole > 0
         )
-    return Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+    whole = Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+    parts.clear()
+    hand_back_memory()  # the parts, and what they were worked out in, are several times what is kept
+    return whole
 
 
 def _blocks(questions: Sequence[Question], clips: int) -> Iterator[list[int]]:
@@ -156,7 +169,9 @@ def _parts(
         what = metric(name)
         curved = what.kind == "curve"
         scored_a, scored_b = (p.scored.take(groups) if curved else p.scored for p in (a, b))
-        differs = _differing(scored_a, scored_b).reshape(len(chosen), -1).any(axis=1) if curved else own
+        differs = np.ones(len(chosen), bool)
+        if curved and a.index is b.index:
+            differs = differing(scored_a.entries, scored_b.entries).reshape(len(chosen), -1).any(axis=1)
         usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
         for number, part in enumerate(slices):
             sums_a = _by_clip(a, a.sums, first, part, what)
@@ -169,14 +184,6 @@ def _parts(
                 effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
             thresholded = what.at_threshold & ~own
             yield _cells(what, effects, sums_a, sums_b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
-
-
-def _differing(a: ScoredSide, b: ScoredSide) -> Mask:
-    """(S,): is any entry of the series another one in b, or of another clip?"""
-    if a.clip is not b.clip:
-        return np.ones(a.entries.rows, bool)
-    parts = (np.split(np.stack([s.entries.keys, s.entries.count]), s.entries.starts[1:-1], axis=1) for s in (a, b))
-    return np.array([not np.array_equal(x, y) for x, y in zip(*parts, strict=True)], bool)
 
 
 def _by_clip(side: _Part, sums: Mapping[str, Floats], rows: Ints, part: Slice, what: Metric) -> dict[str, Floats]:

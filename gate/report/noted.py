@@ -22,6 +22,7 @@ from gate.run.resume import versions, witness
 from gate.run.session import device_name
 from gate.run.store import Store
 from gate.suite import Suite
+from gate.table import hand_back_memory
 from gate.tasks import Drawing
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def noted_frames(
     if answer is not None:
         return _seen(answer)
     unchanged = [witness(bundle) for bundle in bundles]
+    hand_back_memory()
     moved, flips = look()
     if all(m.frames == _frames(suite, c) for m, c in zip(moved, chosen, strict=True)):
         try:

@@ -57,7 +57,8 @@ def verdict_json(decision: Decision, *, time: str) -> str:
             "impact": words.by_impact(decision.cells),
         },
         "looks": {"used": None, "budget": None},
-        "cells": [_cell(c) for c in decision.cells],
+        # One by one: all of them at once would fill a hundred megabytes.
+        "cells": map(_cell, decision.cells) if decision.cells else [],
         "contracts": [_contract(c) for c in decision.contracts],
         "uncovered": list(decision.uncovered),
         "predictions": decision.predictions,
@@ -128,7 +129,7 @@ def _contract(contract: ContractResult) -> dict[str, Any]:
 
 def _value(value: Any) -> str:
     """A list of objects one a line, so that diffs and greps are readable; everything else on one line."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if isinstance(value, map) or (isinstance(value, list) and value and isinstance(value[0], dict)):
         return "[\n" + ",\n".join(f" {_dump(item)}" for item in value) + "\n]"
     return _dump(value)
 
