@@ -48,6 +48,7 @@ def noted_frames(
     It is noted when no frame was left out, since a process that died may not die again, and when the files of the
     bundles still are what their digests name.
     """
+    hand_back_memory()  # programs are in memory next, and what statistics used is not needed any more
     if store is None or not chosen:
         return look()
     machine = runtime([n for b in bundles for n in b.networks], device_name(device))
@@ -58,7 +59,6 @@ def noted_frames(
         if answer is not None:
             return _seen(answer)
     unchanged = [witness(bundle) for bundle in bundles]
-    hand_back_memory()
     moved, flips = look()
     if all(m.frames == _frames(suite, c) for m, c in zip(moved, chosen, strict=True)):
         try:
