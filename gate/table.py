@@ -11,9 +11,11 @@ series, from the highest score down, positives that got no score last.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TypeVar
@@ -299,10 +301,21 @@ class Entries:
         kept = np.flatnonzero(cells[self.cell])
         return Entries(self.rows, self.keys[kept], self.count[kept])
 
+    def without(self, group: Ints, each: Ints) -> Entries:
+        """All series once for each of `each`, one after another, without the cells of that group; group: (C,)."""
+        turn, kept = np.nonzero(group[self.cell] != each[:, None])
+        return Entries(self.rows * len(each), self.keys[kept] + (turn * self.rows << _SERIES), self.count[kept])
+
 
 def by_score(table: EvidenceTable) -> Entries:
     """The table's entries, in curve order."""
     return Entries(len(table.series), table.keys, table.counts)
+
+
+def differing(a: Entries, b: Entries) -> NDArray[np.bool_]:
+    """(S,): has the series any other entry in b? Both are of the same series."""
+    parts = (np.split(np.stack([e.keys, e.count]), e.starts[1:-1], axis=1) for e in (a, b))
+    return np.array([not np.array_equal(x, y) for x, y in zip(*parts, strict=True)], bool)
 
 
 def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
@@ -324,6 +337,12 @@ def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, parts))
+
+
+def hand_back_memory() -> None:
+    """Give the system the memory that was freed, for whatever needs it next; does nothing but with glibc."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

@@ -15,7 +15,17 @@ from gate.curves import average_precision, curves
 from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
 from gate.suite import Slice
-from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each
+from gate.table import (
+    ClipIndex,
+    EvidenceTable,
+    Floats,
+    Ints,
+    blocks,
+    by_score,
+    differing,
+    each,
+    hand_back_memory,
+)
 
 Mask = NDArray[np.bool_]
 #: Predictions x clips compared at once, in arrays that stay in a processor's cache; changes nothing else.
@@ -89,7 +99,8 @@ def compare(
         rows = np.array(sorted({row for k in block for row in questions[k].series}), dtype=np.int64)
         metrics = [metric(name) for name in sorted({questions[k].metric for k in block})]
         a = _part(incumbent, rows, index, incumbent.codes, decided, metrics)
-        b = _part(candidate, rows, other or index, incumbent.codes, decided, metrics)
+        same = other is None and _equal(incumbent, candidate, rows)
+        b = a if same else _part(candidate, rows, other or index, incumbent.codes, decided, metrics)
         return list(_parts(a, b, questions, block, rows, slices, decided))
 
     parts = [part for found in each(answered, list(_blocks(questions, index.clips))) for part in found]
@@ -100,7 +111,10 @@ def compare(
         return Comparison(
             whole, whole, none, none, none, none, many, many, none, none, none, none, none, whole, none, none, whole > 0
         )
-    return Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+    whole = Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+    parts.clear()
+    hand_back_memory()  # the parts, and what they were worked out in, are several times what is kept
+    return whole
 
 
 def _blocks(questions: Sequence[Question], clips: int) -> Iterator[list[int]]:
@@ -109,6 +123,11 @@ def _blocks(questions: Sequence[Question], clips: int) -> Iterator[list[int]]:
     order = sorted(range(len(questions)), key=lambda k: questions[k].prediction)
     for _, block in groupby(order, key=lambda k: questions[k].prediction // predictions):
         yield list(block)
+
+
+def _equal(a: Side, b: Side, rows: Ints) -> bool:
+    """Do two bundles have the same evidence and thresholds in all of these series?"""
+    return a.table.take(rows) == b.table.take(rows) and np.array_equal(a.codes[rows], b.codes[rows])
 
 
 @dataclass(frozen=True)
@@ -148,12 +167,19 @@ def _parts(
         first = groups[:, 0]
         own = decided[rows[first]]
         what = metric(name)
+        curved = what.kind == "curve"
+        scored_a, scored_b = (p.scored.take(groups) if curved else p.scored for p in (a, b))
+        differs = np.ones(len(chosen), bool)
+        if curved and a.index is b.index:
+            differs = differing(scored_a.entries, scored_b.entries).reshape(len(chosen), -1).any(axis=1)
         usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
         for number, part in enumerate(slices):
-            sums_a, sums_b = (_by_clip(p, p.sums, first, part, what) for p in (a, b))
-            same = _by_clip(b, b.same, first, part, what) if what.at_threshold else sums_b
-            if what.kind == "curve":
-                effects = curve_effects(what, a.scored, b.scored, part.cells, groups)
+            sums_a = _by_clip(a, a.sums, first, part, what)
+            sums_b = sums_a if b is a else _by_clip(b, b.sums, first, part, what)
+            again = what.at_threshold and b.same is not b.sums
+            same = _by_clip(b, b.same, first, part, what) if again else sums_b
+            if curved:
+                effects = curve_effects(what, scored_a, scored_b, part.cells, differs)
             else:
                 effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
             thresholded = what.at_threshold & ~own

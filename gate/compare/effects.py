@@ -138,21 +138,29 @@ class ScoredSide:
     clip: Ints
     clips: int
 
+    def take(self, rows: Ints) -> ScoredSide:
+        """The same of some series, in the order of `rows`."""
+        return ScoredSide(entries_of(self.entries, rows.reshape(-1)), self.clip, self.clips)
 
+
+#: Entries of curves that are worked out at once, while clips are left out: bounds memory, changes nothing else.
+AT_ONCE = 1 << 17
 #: Metrics of curves without influence values: clips are left out one by one.
 _OF_CURVES = {"coco_ap": coco_average_precision, "aos": orientation_similarity}
 
 
-def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints) -> Effects:
+def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, differs: Mask) -> Effects:
     """Effects of a metric of score histograms: average precision by influence values, others by leaving one clip out.
 
-    groups: (m, L) series of each prediction, one an IoU level; the value is the mean over levels. Of `aos` the second
-    series holds similarities, and the value is that of the first.
+    a, b: m predictions, of each its series, one an IoU level; the value is the mean over levels. Of `aos` the second
+    series holds similarities, and the value is that of the first. differs: (m,) predictions whose evidence is not the
+    same on both sides, entry by entry; of all others no clip contributes anything, and nothing of it is worked out.
     """
-    m, levels = groups.shape
+    m, levels = len(differs), a.entries.rows // len(differs)
     of_curve = _OF_CURVES.get(metric.name)
-    chosen = (ScoredSide(entries_of(s.entries, groups.reshape(-1)), s.clip, s.clips) for s in (a, b))
-    side_a, side_b = (_influence(s, cells) if of_curve is None else _each_left_out(s, cells, of_curve) for s in chosen)
+    rows = np.repeat(differs, levels)
+    side_a = _read(a, cells, of_curve, rows)
+    side_b = _read(b, cells, of_curve, rows) if differs.any() else side_a
 
     def mean(values: Floats) -> Floats:
         rows = values.reshape(m, levels, *values.shape[1:])
@@ -189,6 +197,24 @@ class _Side:
     events: Floats
 
 
+def _read(side: ScoredSide, cells: Mask, of_curve: Callable[[Curves], Floats] | None, differs: Mask) -> _Side:
+    """A metric of curves, average precision unless `of_curve` says another; clip values of equal series are all 0, or
+    NaN where there is no value without a clip. differs: (S,) the other series.
+    """
+    inside = cells & (side.clip >= 0)
+    curve = curves(side.entries, inside)
+    count = curve.entries.count.astype(float)
+    positives = _by_clip(side, curve, count * curve.entries.positive)
+    clip_values = np.zeros(positives.shape)
+    if of_curve is not None:
+        clip_values[curve.total[:, None] == positives] = np.nan
+    if differs.any():
+        some = side.take(np.flatnonzero(differs))
+        own = curve if differs.all() else curves(some.entries, inside)
+        clip_values[differs] = _influence(some, own) if of_curve is None else _each_left_out(some, own, of_curve)
+    return _Side((of_curve or average_precision)(curve), clip_values, positives, _by_clip(side, curve, count))
+
+
 def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
     entries = curve.entries
@@ -196,15 +222,13 @@ def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64, copy=False).reshape(-1, side.clips)
 
 
-def _influence(side: ScoredSide, cells: Mask) -> _Side:
-    """Average precision and the influence of each clip on it (method A3, checked against differentiation)."""
-    curve = curves(side.entries, cells & (side.clip >= 0))
-    value = average_precision(curve)
+def _influence(side: ScoredSide, curve: Curves) -> Floats:
+    """(S, J) influence of each clip on average precision (method A3, checked against differentiation)."""
     accepted = np.maximum(curve.tp + curve.fp, 1).astype(float)
     total = np.maximum(curve.total, 1).astype(float)[curve.series]
     rest_fp = running_from_end(curve.positives * curve.fp / accepted**2, curve.starts)
     rest_tp = running_from_end(curve.positives * curve.tp / accepted**2, curve.starts)
-    known = np.nan_to_num(value)
+    known = np.nan_to_num(average_precision(curve))
     up = (curve.tp / accepted + rest_fp - known[curve.series]) / total
     down = -rest_tp / total
     count, positive, series = curve.entries.count.astype(float), curve.entries.positive, curve.entries.series
@@ -215,25 +239,15 @@ def _influence(side: ScoredSide, cells: Mask) -> _Side:
         per_event = np.where(scored, np.where(positive, up[at], down[at]), missed[series])
     else:
         per_event = missed[series]
-    return _Side(
-        value,
-        _by_clip(side, curve, count * per_event),
-        _by_clip(side, curve, count * positive),
-        _by_clip(side, curve, count),
-    )
+    return _by_clip(side, curve, count * per_event)
 
 
-def _each_left_out(side: ScoredSide, cells: Mask, value: Callable[[Curves], Floats]) -> _Side:
-    """A metric of curves, and its value without each clip."""
-    inside = cells & (side.clip >= 0)
-    curve = curves(side.entries, inside)
-    count = curve.entries.count.astype(float)
-    without = np.full((side.entries.rows, side.clips), np.nan)
-    for j in range(side.clips):
-        without[:, j] = value(curves(side.entries, inside & (side.clip != j)))
-    return _Side(
-        value(curve),
-        without,
-        _by_clip(side, curve, count * curve.entries.positive),
-        _by_clip(side, curve, count),
-    )
+def _each_left_out(side: ScoredSide, curve: Curves, value: Callable[[Curves], Floats]) -> Floats:
+    """(S, J) a metric of curves without each clip."""
+    entries, every = curve.entries, np.ones(len(side.clip), bool)
+    without = np.repeat(value(curve)[:, None], side.clips, axis=1)
+    missing = np.unique(side.clip[entries.cell])  # without any other clip nothing is missing
+    step = max(1, AT_ONCE // max(1, len(entries.keys)))
+    for some in (missing[k : k + step] for k in range(0, len(missing), step)):
+        without[:, some] = value(curves(entries.without(side.clip, some), every)).reshape(len(some), -1).T
+    return without

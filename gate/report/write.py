@@ -14,6 +14,7 @@ from gate.report.flips import write_flips
 from gate.report.html import render_page
 from gate.report.junit import junit_xml
 from gate.report.moved import moved_frames
+from gate.report.noted import noted_frames
 from gate.report.sarif import sarif_json
 from gate.report.signoff import signoff_page
 from gate.report.summary import summary_markdown
@@ -46,14 +47,15 @@ def write_reports(
         leads = words.leads(decision.cells)
         panels = details(compared, [c for c in leads if c.impact == "reached"])
         wanted = chosen(compared, leads)
-        moved, flips = moved_frames(
-            compared.incumbent,
-            compared.candidate,
-            compared.suite,
+        bundles, exam, device = (compared.incumbent, compared.candidate), compared.suite, compared.device
+        moved, flips = noted_frames(
+            compared.store,
+            bundles,
+            exam,
             wanted,
             limit=frames,
-            device=compared.device,
-            progress=progress,
+            device=device,
+            look=lambda: moved_frames(*bundles, exam, wanted, limit=frames, device=device, progress=progress),
         )
     verdict = verdict_json(decision, time=time)
     texts = {

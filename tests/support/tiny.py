@@ -271,8 +271,8 @@ def without_worker(patch: pytest.MonkeyPatch) -> None:
     """Comparisons without the process that imports the contract engine."""
 
     @contextmanager
-    def nobody(root: Path) -> Iterator[None]:
-        yield None
+    def nobody(root: Path, *, ahead: bool) -> Iterator[Callable[[], None]]:
+        yield lambda: None
 
-    patch.setattr("gate.pipeline.contract_worker", nobody)
-    patch.setattr("gate.pipeline.check_all", lambda worker, root, predictions: ())
+    patch.setattr("gate.run.contracts.contract_worker", nobody)
+    patch.setattr("gate.run.contracts.check_all", lambda worker, root, predictions: ())
