@@ -152,15 +152,14 @@ def _assumed(given: _Answered, alone: Comparison, questions: Sequence[Question],
     """The bundle beside itself, with the error that a retrained twin is assumed to show."""
     rng = np.random.default_rng(seed_of(*given.digests, "plan"))
     kept, parts, cells = _answerable(given, alone, questions)
-    found = []
-    for _ in range(PAIRINGS):
-        other = another_clip(given.index, rng)
-        part = compare(*given.sides, kept, parts, given.index, given.layout.decided, other)
-        se, d = np.full(len(alone.se), np.nan), np.zeros_like(alone.d)
-        se[cells], d[cells] = part.se, part.d
-        found.append(replace(alone, se=se, d=d))
+    se, d = np.full((PAIRINGS, len(alone.se)), np.nan), np.zeros_like(alone.d)
+    for k in range(PAIRINGS):
+        part = compare(*given.sides, kept, parts, given.index, given.layout.decided, another_clip(given.index, rng))
+        se[k, cells] = part.se
+        if k == 0:
+            d[cells] = part.d
         progress("pairing", given.frames, PAIRINGS * given.frames)
-    return assumed(alone, found)
+    return assumed(alone, d, se)
 
 
 def _shuffled(given: _Answered, repeats: int, progress: Progress) -> list[Said]:
