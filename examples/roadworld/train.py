@@ -30,7 +30,7 @@ from .world import FRAMES
 
 BATCH = 32
 RATE, TUNING_RATE = 4e-3, 1.5e-3
-COMMON_EPOCHS, SECOND_EPOCHS, TRAFFIC_EPOCHS, MEMORY_EPOCHS = 4, 8, 16, 6
+COMMON_EPOCHS, SECOND_EPOCHS, TRAFFIC_EPOCHS, MEMORY_EPOCHS = 4, 8, 6, 6
 TUNING_EPOCHS = dict.fromkeys(NAMES, 1) | {"main": 3}
 SECOND_STRIDE = 2  # every so many frames of a clip: neighbours look alike
 GROUPS = (READS_SIGNS, tuple(name for name in NAMES if name not in READS_SIGNS))
@@ -142,16 +142,15 @@ def learn_traffic(
     tell: Tell,
 ) -> None:
     """Train `traffic` on what the networks of the cameras find."""
-    rows = np.arange(0, len(lessons), SECOND_STRIDE)
     inputs = BY_NAME["traffic"].inputs
-    known = answers(networks, [source for _, source in inputs], lessons, rows)
+    known = answers(networks, [source for _, source in inputs], lessons, np.arange(len(lessons)))
 
     def lesson() -> Iterator[Tensor]:
-        for at in batches(rng.permutation(len(rows))):
+        for at in batches(rng.permutation(len(lessons))):
             outputs = traffic(**{key: known[source][at].float() for key, source in inputs})
-            yield loss_in({"traffic": outputs}, lessons, rows[at])
+            yield loss_in({"traffic": outputs}, lessons, at)
 
-    fit(traffic, lesson, steps=len(rows) // BATCH, epochs=epochs, rate=rate, tell=_named(tell, "traffic"))
+    fit(traffic, lesson, steps=len(lessons) // BATCH, epochs=epochs, rate=rate, tell=_named(tell, "traffic"))
 
 
 def batches(rows: np.ndarray, size: int = BATCH) -> list[np.ndarray]:
