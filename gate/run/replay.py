@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle
-from gate.errors import BundleError, GateError
+from gate.errors import BundleError
 from gate.heads import Head
 from gate.run.feed import Given, Step, fed, steps
 from gate.run.local import Progress, answer_of, offered, outputs_of
@@ -24,7 +24,7 @@ from gate.run.partition import groups_of, rounds_of
 from gate.run.predictions import Recorded
 from gate.run.process import FallenError, Said
 from gate.run.reducing import Answer, boxes_of, finite_only
-from gate.run.session import Session
+from gate.run.session import Session, blame
 from gate.suite import BoxTruth, Suite, Truths
 from gate.table import Ints
 from gate.tasks import Batch, task_of
@@ -75,7 +75,7 @@ def replay(
     device: str = "cpu",
 ) -> Iterator[tuple[Ints, tuple[Mapping[str, Answered], ...]]]:
     """For each batch that holds a wanted frame: their positions, and of each bundle head -> what it answered there.
-    Heads of networks that remember are answered once for all frames of a round.
+    Heads of networks that remember are answered when all batches of the round were, batch by batch again.
 
     heads: names of judged heads; clips: positions in `suite.frames.clips`. A head that a bundle lacks, whose network
     fails, or whose output has a shape that cannot be counted, is not among its answers. Each batch is decoded once for
@@ -85,7 +85,7 @@ def replay(
     truths = [t for t in suite.truths if t.head.name in heads]
     wanted = np.isin(suite.frames.clip, sorted(clips))
     broken: dict[str, dict[str, str]] = {bundle.digest: {} for bundle in bundles}
-    deaths = Counter[tuple[str, str]]()
+    deaths = {bundle.digest: Counter[str]() for bundle in bundles}
     groups = [g for g in groups_of(suite.frames) if wanted[g[0] : g[1]].any()]
     ready: dict[str, _Ready] = {}
     totals: dict[bool, int] = {}
@@ -123,11 +123,7 @@ def replay(
                 told = None
             except FallenError as fallen:
                 ready.pop(digest, None)
-                deaths[digest, fallen.network] += 1
-                if fallen.hung or deaths[digest, fallen.network] > 1:
-                    if not fallen.network:
-                        raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
-                    broken[digest][fallen.network] = fallen.why
+                blame(fallen, deaths[digest], broken[digest])
 
 
 def _deferred(ready: Iterable[_Ready], truths: Sequence[Truths]) -> list[Truths]:
