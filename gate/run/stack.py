@@ -97,7 +97,7 @@ class Stack:
     def rest(self, frames: int) -> Iterator[Told]:
         """What the other networks answer on so many frames more of the round, whose batches are all done."""
         if not self.done:
-            self._remember()
+            self._instants()
         rows = slice(self.done, self.done + frames)
         self.done += frames
         for network in self.networks:
@@ -107,7 +107,7 @@ class Stack:
                 answers = self.answers[network.name].items()
                 yield network.name, self.ran[network.name], {o: (values[rows], kind) for o, (values, kind) in answers}
 
-    def _remember(self) -> None:
+    def _instants(self) -> None:
         """Let the networks that remember answer on all frames of the round, instant by instant."""
         # What a failed network answered before it failed is of some frames only, and nobody reads it.
         whole = {s: np.concatenate(k) for s, k in self.kept.items() if k and s.rpartition(".")[0] not in self.failed}
