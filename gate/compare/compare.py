@@ -171,7 +171,8 @@ def _parts(
         scored_a, scored_b = (p.scored.take(groups) if curved else p.scored for p in (a, b))
         differs = np.ones(len(chosen), bool)
         if curved and a.index is b.index:
-            differs = differing(scored_a.entries, scored_b.entries).reshape(len(chosen), -1).any(axis=1)
+            each_level = differing(scored_a.entries, scored_b.entries).reshape(len(chosen), -1)
+            differs = np.asarray(each_level.any(axis=1))
         usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
         for number, part in enumerate(slices):
             sums_a = _by_clip(a, a.sums, first, part, what)
