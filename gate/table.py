@@ -98,10 +98,15 @@ def _taken(keys: Ints, counts: Ints, rows: Ints) -> tuple[Ints, Ints]:
     if len(rows) and (np.diff(rows) == 1).all():  # a run: its entries are one slice
         low, high = np.searchsorted(keys, np.array([rows[0], rows[-1] + 1]) << _SERIES)
         return keys[low:high] - (rows[0] << _SERIES) if rows[0] else keys[low:high], counts[low:high]
+    if not len(rows):
+        return keys[:0], counts[:0]
     first, end = np.searchsorted(keys, np.stack([rows, rows + 1]) << _SERIES)
-    sizes = end - first
-    kept = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
-    return keys[kept] + (np.repeat(np.arange(len(rows)) - rows, sizes) << _SERIES), counts[kept]
+    # Series side by side are copied as one slice: no index is made of every entry.
+    begins = np.flatnonzero(np.r_[True, first[1:] != end[:-1]])
+    runs = [slice(a, b) for a, b in zip(first[begins], end[np.r_[begins[1:], len(rows)] - 1], strict=True)]
+    taken = np.concatenate([keys[run] for run in runs])
+    taken += np.repeat(np.arange(len(rows)) - rows, end - first) << _SERIES
+    return taken, np.concatenate([counts[run] for run in runs])
 
 
 def empty(series: Sequence[Series], cells: int, names: Sequence[str] = ()) -> EvidenceTable:
@@ -363,8 +368,9 @@ def by_score(table: EvidenceTable) -> Entries:
 
 def differing(a: Entries, b: Entries) -> NDArray[np.bool_]:
     """(S,): has the series any other entry in b? Both are of the same series."""
-    parts = (np.split(np.stack([e.keys, e.count]), e.starts[1:-1], axis=1) for e in (a, b))
-    return np.array([not np.array_equal(x, y) for x, y in zip(*parts, strict=True)], bool)
+    parts = [list(zip(*(np.split(v, e.starts[1:-1]) for v in (e.keys, e.count)), strict=True)) for e in (a, b)]
+    same = [all(map(np.array_equal, x, y)) for x, y in zip(*parts, strict=True)]
+    return ~np.array(same, bool)
 
 
 def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 18) -> list[Ints]:

@@ -110,7 +110,7 @@ def test_a_note_that_was_tampered_with_is_worked_out_anew(
 
 def frames(folder: Path, store: Store | None, *, limit: int = 60, threshold: float = 0.0) -> tuple[Any, bytes, int]:
     """(what moved, as it is written, bytes of the flips, how often programs or recordings were asked)."""
-    suite, bundles = read_suite(folder / "suite"), [read_bundle(folder / name) for name in ("old", "new")]
+    suite, old, new = read_suite(folder / "suite"), read_bundle(folder / "old"), read_bundle(folder / "new")
     names = ("cam.sign[stop]", "cam.edge", "cam.range")
     chosen = [Chosen(name, threshold, threshold, tuple(range(12, 36)), 1.0) for name in names]
     asked = 0
@@ -118,9 +118,9 @@ def frames(folder: Path, store: Store | None, *, limit: int = 60, threshold: flo
     def look() -> Any:
         nonlocal asked
         asked += 1
-        return moved_frames(*bundles, suite, chosen, limit=limit)
+        return moved_frames(old, new, suite, chosen, limit=limit)
 
-    moved, flips = noted_frames(store, bundles, suite, chosen, limit=limit, device="cpu", look=look)
+    moved, flips = noted_frames(store, (old, new), suite, chosen, limit=limit, device="cpu", look=look)
     return [as_plain(m) for m in moved], parquet_of(flips), asked
 
 
