@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,7 @@ from gate.run import (
     Run,
     Store,
     Watch,
+    contract_checks,
     contract_table,
     needed_for,
     offered,
@@ -66,7 +66,6 @@ from gate.run import (
     watched,
 )
 from gate.suite import ContractResult, Suite, read_suite
-from gate.suite.worker import check_all, contract_worker
 
 #: (stage, frames just done, frames of the stage)
 Progress = Callable[[str, int, int], None]
@@ -125,9 +124,9 @@ def compare_bundles(
     that say what was not run. Raises GateError for everything that a person must mend before the question can be
     answered.
     """
-    with contract_worker(suite) as contracts, ThreadPoolExecutor(1, thread_name_prefix="contracts") as beside:
-        exam, rulebook = read_suite(suite), read_policy(policy)
-        old, new = read_bundle(incumbent), read_bundle(candidate)
+    exam, rulebook = read_suite(suite), read_policy(policy)
+    old, new = read_bundle(incumbent), read_bundle(candidate)
+    with contract_checks(exam, f"{old.digest} {new.digest}", store) as check:
         names, _ = offered(new, exam)
         impact, uncovered = impact_of(old, new), uncovered_heads(new, exam, names)
         identical = {name for name in names if impact.is_identical(name)}
@@ -161,8 +160,7 @@ def compare_bundles(
             for digest, b in older.items()
             if digest in anchor_of.values()
         }
-        summaries = {"candidate": _contract(after), "incumbent": _contract(before)}
-        checked = beside.submit(check_all, contracts, suite, summaries)
+        checked = check({"candidate": _contract(after), "incumbent": _contract(before)})
 
         layout, index = layout_of(exam), clips_of(exam, 1)
         evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, shipping, keep=_named(shipping))
@@ -231,7 +229,7 @@ def compare_bundles(
         counted=facts.counted,
         networks=_networks(new, names, identical),
     )
-    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled, device)
+    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled, device, store)
     ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
     later = moved(anchor_of, cells, incumbent=old.digest, candidate=ships, unknown=unknown)
     return Result(decision, compared, points_a, points_b, later)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +17,9 @@ from gate.cli.ci import ci
 from gate.cli.progress import progress_bar
 from gate.cli.reports import print_result, write_result
 from gate.errors import GateError, UsageError
+
+#: M_ARENA_MAX of mallopt(3).
+_ARENA_MAX = -8
 
 HELP = """Decides whether a new release of a multi-task vision stack may ship.
 
@@ -40,6 +45,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json ins
 
 def main() -> NoReturn:
     """Entry point; every way out has its exit code."""
+    one_heap()
     try:
         app()
     except GateError as error:
@@ -55,6 +61,16 @@ def main() -> NoReturn:
         )
         sys.exit(4)
     sys.exit(0)
+
+
+def one_heap() -> None:
+    """Let all threads of this process, which must not have started yet, take memory from one heap.
+
+    With glibc a thread that frees memory keeps it from the others: more than the evidence of two thousand frames was
+    held so. Elsewhere it does nothing.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from gate.judge.decision import Probabilities, Probability, ReliabilityBin
 from gate.judge.layout import Layout
 from gate.lattice import MISSED
 from gate.suite import Slice
-from gate.table import ClipIndex, Floats, Ints, by_score
+from gate.table import ClipIndex, Entries, Floats, by_score, differing, entries_of
 
 LOSSES = ("brier", "log_loss")
 
@@ -26,12 +26,16 @@ def probabilities(
     if not chosen:
         return ()
     first = layout.first[[k for k, _ in chosen]]
-    sides = [_each_of(reliability(by_score(side.table.take(first)), index)) for side in (before, after)]
+    scored = [by_score(side.table.take(first)) for side in (before, after)]
+    sides = [_each_of(reliability(scored[0], index))] * 2
+    if len(changed := np.flatnonzero(differing(*scored))):
+        told = dict(zip(changed.tolist(), _each_of(reliability(entries_of(scored[1], changed), index)), strict=True))
+        sides[1] = [told.get(i, same) for i, same in enumerate(sides[0])]
     questions = [Question(k, (int(row),), name) for (k, _), row in zip(chosen, first, strict=True) for name in LOSSES]
     everything = [Slice("all", np.ones(before.table.cells, bool))]
     paired = compare(before, after, questions, everything, index, layout.decided)
     bounds = _bounds(paired, confidence)
-    unscored = _with_missed(before, first) | _with_missed(after, first)
+    unscored = _with_missed(scored[0]) | _with_missed(scored[1])
     place = {(questions[q].prediction, questions[q].metric): i for i, q in enumerate(paired.question.tolist())}
     return tuple(
         Probability(
@@ -46,10 +50,9 @@ def probabilities(
     )
 
 
-def _with_missed(side: Side, rows: Ints) -> NDArray[np.bool_]:
+def _with_missed(entries: Entries) -> NDArray[np.bool_]:
     """(n,): has the series positives that got no score?"""
-    entries = by_score(side.table.take(rows))
-    return np.bincount(entries.series[entries.code == MISSED], minlength=len(rows)) > 0
+    return np.bincount(entries.series[entries.code == MISSED], minlength=entries.rows) > 0
 
 
 def _bounds(c: Comparison, confidence: float) -> Floats:

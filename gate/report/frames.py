@@ -108,6 +108,8 @@ def frames_view(moved: Moved, brought: set[str]) -> FramesView:
         f"{words.count(moved.negative, 'event')} newly wrong, {words.count(moved.positive, 'event')} newly right, "
         f"in {words.count(moved.frames, 'frame')}."
     )
+    if moved.lost:
+        told += f" Not all frames could be looked at again: {words.prose(moved.lost)}."
     pictures = tuple(_frame(p, brought) for p in moved.pictures)
     return FramesView(
         told=told,
