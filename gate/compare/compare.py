@@ -30,6 +30,8 @@ from gate.table import (
 Mask = NDArray[np.bool_]
 #: Predictions x clips compared at once, in arrays that stay in a processor's cache; changes nothing else.
 BLOCK = 1 << 15
+#: Entries of evidence in a block, unless one prediction has more: bounds memory, changes nothing else.
+ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,15 @@ def compare(
     def answered(block: Sequence[int]) -> list[Comparison]:
         rows = np.array(sorted({row for k in block for row in questions[k].series}), dtype=np.int64)
         metrics = [metric(name) for name in sorted({questions[k].metric for k in block})]
-        a = _part(incumbent, rows, index, incumbent.codes, decided, metrics)
-        same = other is None and _equal(incumbent, candidate, rows)
-        b = a if same else _part(candidate, rows, other or index, incumbent.codes, decided, metrics)
+        table_a, table_b = incumbent.table.take(rows), candidate.table.take(rows)
+        codes_a, codes_b = incumbent.codes[rows], candidate.codes[rows]
+        a = b = _part(table_a, codes_a, index, codes_a, decided[rows], metrics)
+        if other is not None or table_a != table_b or not np.array_equal(codes_a, codes_b):
+            b = _part(table_b, codes_b, other or index, codes_a, decided[rows], metrics)
         return list(_parts(a, b, questions, block, rows, slices, decided))
 
-    parts = [part for found in each(answered, list(_blocks(questions, index.clips))) for part in found]
+    sizes = np.maximum(*(np.diff(by_score(side.table).starts) for side in (incumbent, candidate)))
+    parts = [part for found in each(answered, list(_blocks(questions, index.clips, sizes))) for part in found]
     if not parts:
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
@@ -117,17 +122,20 @@ def compare(
     return whole
 
 
-def _blocks(questions: Sequence[Question], clips: int) -> Iterator[list[int]]:
-    """Positions of the questions, of some neighbouring predictions at a time."""
-    predictions = max(1, BLOCK // max(1, clips))
+def _blocks(questions: Sequence[Question], clips: int, sizes: Ints) -> Iterator[list[int]]:
+    """Positions of the questions, of some neighbouring predictions at a time; sizes: (S,) entries of each series."""
     order = sorted(range(len(questions)), key=lambda k: questions[k].prediction)
-    for _, block in groupby(order, key=lambda k: questions[k].prediction // predictions):
-        yield list(block)
-
-
-def _equal(a: Side, b: Side, rows: Ints) -> bool:
-    """Do two bundles have the same evidence and thresholds in all of these series?"""
-    return a.table.take(rows) == b.table.take(rows) and np.array_equal(a.codes[rows], b.codes[rows])
+    block: list[int] = []
+    room, entries = BLOCK, ENTRIES
+    for _, of_one in groupby(order, key=lambda k: questions[k].prediction):
+        some = list(of_one)
+        size = int(sizes[sorted({row for k in some for row in questions[k].series})].sum())
+        if block and (room < clips or entries < size):
+            yield block
+            block, room, entries = [], BLOCK, ENTRIES
+        block, room, entries = block + some, room - clips, entries - size
+    if block:
+        yield block
 
 
 @dataclass(frozen=True)
@@ -141,15 +149,16 @@ class _Part:
     index: ClipIndex
 
 
-def _part(side: Side, rows: Ints, index: ClipIndex, shipped: Ints, decided: Mask, metrics: Sequence[Metric]) -> _Part:
-    table = side.table.take(rows)
+def _part(
+    table: EvidenceTable, codes: Ints, index: ClipIndex, shipped: Ints, decided: Mask, metrics: Sequence[Metric]
+) -> _Part:
     entries = by_score(table)
     read = frozenset[str]().union(*(_read(what) for what in metrics))
-    sums = named_sums(table, entries, side.codes[rows], decided[rows], read)
+    sums = named_sums(table, entries, codes, decided, read)
     same = sums
-    if any(what.at_threshold for what in metrics) and not np.array_equal(side.codes[rows], shipped[rows]):
-        same = named_sums(table, entries, shipped[rows], decided[rows], read)
-    return _Part(sums, same, ScoredSide(entries, index.clip, index.clips), side.codes[rows], index)
+    if any(what.at_threshold for what in metrics) and not np.array_equal(codes, shipped):
+        same = named_sums(table, entries, shipped, decided, read)
+    return _Part(sums, same, ScoredSide(entries, index.clip, index.clips), codes, index)
 
 
 def _parts(
