@@ -158,7 +158,7 @@ def _part(
     same = sums
     if any(what.at_threshold for what in metrics) and not np.array_equal(codes, shipped):
         same = named_sums(table, entries, shipped, decided, read)
-    return _Part(sums, same, ScoredSide(entries, index.clip, index.clips), codes, index)
+    return _Part(sums, same, ScoredSide(entries.of_cells(index.clip >= 0), index), codes, index)
 
 
 def _parts(
