@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +163,11 @@ def compare_bundles(
         checked = check({"candidate": _contract(after), "incumbent": _contract(before)})
 
         layout, index = layout_of(exam), clips_of(exam, 1)
-        evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, shipping, keep=_named(shipping))
+        tables = stacked(exam, before), stacked(exam, after)
+        before, after = replace(before, evidence={}), replace(after, evidence={})  # memory holds it once
+        evidence_a, points_a = calibrated(exam, tables[0], rules, shipping, keep=_named(shipping))
         same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
-        evidence_b, points_b = calibrated(exam, stacked(exam, after), rules, points_a, keep=same)
+        evidence_b, points_b = calibrated(exam, tables[1], rules, points_a, keep=same)
         side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
         questions = questions_of(rules, layout)
         asked = (questions, exam.frames.slices, index, layout.decided)

@@ -237,6 +237,22 @@ def test_pairings_are_comparisons_of_a_bundle_with_itself_on_other_clips(seed: i
     assert np.isfinite(se).any(axis=0).mean() > 0.5, "most cells were told"
 
 
+@pytest.mark.parametrize("sizes", [{"BLOCK": 1}, {"ENTRIES": 1}, {"ENTRIES": 150}])
+def test_blocks_that_cells_are_worked_out_in_change_no_bit_and_no_order(
+    sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two_releases(12, count=4)
+    whole = compared(a, b)
+    for name, value in sizes.items():
+        monkeypatch.setattr(f"gate.compare.sides.{name}", value)
+    told = compared(a, b)
+    for field in fields(Comparison):
+        np.testing.assert_array_equal(getattr(told, field.name), getattr(whole, field.name))
+    slices = len(oracle.slices_of(20))
+    assert whole.question.tolist() == [k for k in range(4 * len(METRICS)) for _ in range(slices)]
+    assert whole.slice.tolist() == list(range(slices)) * 4 * len(METRICS)
+
+
 def test_no_questions_have_no_cells() -> None:
     a, b = two_releases(8, count=1)
     c = compared(a, b, metrics=())

@@ -8,7 +8,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from gate.compare.effects import Effects, curve_effects, ratio_effects, read_curves, sum_effects
-from gate.compare.sides import Block, Mask, Part, Question, Side, blocks_of, by_clip, equal, part_of, usable
+from gate.compare.sides import (
+    Block,
+    Mask,
+    Part,
+    Question,
+    Side,
+    blocks_of,
+    by_clip,
+    entries_in,
+    part_of,
+    taken,
+    usable,
+)
 from gate.compare.sums import named_sums
 from gate.curves import average_precision, curves
 from gate.measures import Metric
@@ -28,7 +40,7 @@ from gate.table import (
 
 @dataclass(frozen=True)
 class Comparison:
-    """n cells: question x slice, slices of one metric together.
+    """n cells, question by question and slice by slice.
 
     question, slice: (n,) positions. incumbent, candidate: (n,) in the metric's own unit, NaN where not defined.
     at_incumbent: (n,) candidate at the incumbent's threshold, NaN where no threshold is used. delta: (n,) higher is
@@ -73,12 +85,14 @@ def compare(
     """
 
     def answered(block: Block) -> list[Comparison]:
-        a = part_of(incumbent, block, index, incumbent.codes, decided)
-        same = other is None and equal(incumbent, candidate, block)
-        b = a if same else part_of(candidate, block, other or index, incumbent.codes, decided)
+        old, new = (taken(side, block) for side in (incumbent, candidate))
+        a = b = part_of(old, block, index, old.codes, decided)
+        if other is not None or old.table != new.table or not np.array_equal(old.codes, new.codes):
+            b = part_of(new, block, other or index, old.codes, decided)
         return list(_parts(a, b, block, slices))
 
-    parts = [part for found in each(answered, blocks_of(questions, index.clips)) for part in found]
+    blocks = blocks_of(questions, index.clips, np.maximum(*(entries_in(side) for side in (incumbent, candidate))))
+    parts = [part for found in each(answered, blocks) for part in found]
     if not parts:
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
@@ -86,7 +100,9 @@ def compare(
         return Comparison(
             whole, whole, none, none, none, none, many, many, none, none, none, none, none, whole, none, none, whole > 0
         )
-    whole = Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+    # Whatever blocks they were worked out in: what is compared with anchors too stands cell beside cell.
+    order = np.lexsort([np.concatenate([getattr(p, name) for p in parts]) for name in ("slice", "question")])
+    whole = Comparison(*(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(Comparison)))
     parts.clear()
     hand_back_memory()  # the parts, and what they were worked out in, are several times what is kept
     return whole

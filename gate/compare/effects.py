@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from gate.curves import (
     running_from_end,
 )
 from gate.measures import Metric, divide
-from gate.table import Entries, Floats, Ints, entries_of
+from gate.table import ClipIndex, Entries, Floats, Ints, entries_of
 
 Mask = NDArray[np.bool_]
 
@@ -137,15 +138,29 @@ def _left_out(
 
 @dataclass(frozen=True)
 class ScoredSide:
-    """Score histograms of one bundle: entries in curve order and, for each clip index, its validation clip."""
+    """Score histograms of one bundle: entries in curve order; index: validation clips of their cells."""
 
     entries: Entries
-    clip: Ints
-    clips: int
+    index: ClipIndex
 
     def take(self, rows: Ints) -> ScoredSide:
         """The same of some series, in the order of `rows`."""
-        return ScoredSide(entries_of(self.entries, rows.reshape(-1)), self.clip, self.clips)
+        return ScoredSide(entries_of(self.entries, rows.reshape(-1)), self.index)
+
+    @cached_property
+    def events(self) -> Floats:
+        """(S, C) events of each cell."""
+        return self._by_cell(self.entries.count)
+
+    @cached_property
+    def positives(self) -> Floats:
+        """(S, C) positives of each cell."""
+        return self._by_cell(self.entries.count * self.entries.positive)
+
+    def _by_cell(self, counts: Ints) -> Floats:
+        cells, entries = len(self.index.clip), self.entries
+        sums = np.bincount(entries.series * cells + entries.cell, counts, entries.rows * cells)
+        return sums.astype(np.float64, copy=False).reshape(-1, cells)
 
 
 #: Entries of curves that are worked out at once, while clips are left out: bounds memory, changes nothing else.
@@ -179,15 +194,14 @@ def read_curves(metric: Metric, side: ScoredSide, cells: Mask, differs: Mask) ->
     m, levels = len(differs), side.entries.rows // len(differs)
     of_curve = _OF_CURVES.get(metric.name)
     rows = np.repeat(differs, levels)
-    inside = cells & (side.clip >= 0)
+    inside = cells & (side.index.clip >= 0)
     curve = curves(side.entries, inside)
-    count = curve.entries.count.astype(float)
-    positives = _by_clip(side, curve, count * curve.entries.positive)
+    positives, events = side.index.sum(side.positives, cells), side.index.sum(side.events, cells)
     clip_values = np.zeros(positives.shape)
     if of_curve is not None:
         clip_values[curve.total[:, None] == positives] = np.nan
     if differs.any():
-        some = ScoredSide(entries_of(side.entries, np.flatnonzero(rows)), side.clip, side.clips)
+        some = side.take(np.flatnonzero(rows))
         own = curve if differs.all() else curves(some.entries, inside)
         clip_values[rows] = _influence(some, own) if of_curve is None else _each_left_out(some, own, of_curve)
 
@@ -195,8 +209,7 @@ def read_curves(metric: Metric, side: ScoredSide, cells: Mask, differs: Mask) ->
         of_levels = values.reshape(m, levels, *values.shape[1:])
         return of_levels[:, 0] if metric.name == "aos" else of_levels.mean(axis=1)
 
-    value = (of_curve or average_precision)(curve)
-    return CurveSide(mean(value), mean(clip_values), mean(positives), mean(_by_clip(side, curve, count)))
+    return CurveSide(mean((of_curve or average_precision)(curve)), mean(clip_values), mean(positives), mean(events))
 
 
 def curve_effects(metric: Metric, a: CurveSide, b: CurveSide) -> Effects:
@@ -222,9 +235,10 @@ def curve_effects(metric: Metric, a: CurveSide, b: CurveSide) -> Effects:
 
 def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
-    entries = curve.entries
-    place = entries.series * side.clips + side.clip[entries.cell]
-    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64, copy=False).reshape(-1, side.clips)
+    entries, index = curve.entries, side.index
+    place = entries.series * index.clips + index.clip[entries.cell]
+    sums = np.bincount(place, weights, entries.rows * index.clips)
+    return sums.astype(np.float64, copy=False).reshape(-1, index.clips)
 
 
 def _influence(side: ScoredSide, curve: Curves) -> Floats:
@@ -249,10 +263,11 @@ def _influence(side: ScoredSide, curve: Curves) -> Floats:
 
 def _each_left_out(side: ScoredSide, curve: Curves, value: Callable[[Curves], Floats]) -> Floats:
     """(S, J) a metric of curves without each clip."""
-    entries, every = curve.entries, np.ones(len(side.clip), bool)
-    without = np.repeat(value(curve)[:, None], side.clips, axis=1)
-    missing = np.unique(side.clip[entries.cell])  # without any other clip nothing is missing
+    entries, clip = curve.entries, side.index.clip
+    every = np.ones(len(clip), bool)
+    without = np.repeat(value(curve)[:, None], side.index.clips, axis=1)
+    missing = np.unique(clip[entries.cell])  # without any other clip nothing is missing
     step = max(1, AT_ONCE // max(1, len(entries.keys)))
     for some in (missing[k : k + step] for k in range(0, len(missing), step)):
-        without[:, some] = value(curves(entries.without(side.clip, some), every)).reshape(len(some), -1).T
+        without[:, some] = value(curves(entries.without(clip, some), every)).reshape(len(some), -1).T
     return without

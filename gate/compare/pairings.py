@@ -8,7 +8,20 @@ from dataclasses import replace
 import numpy as np
 
 from gate.compare.effects import Effects, curve_effects, read_curves, sum_effects
-from gate.compare.sides import Asked, Block, Mask, Part, Question, Side, blocks_of, by_clip, part_of, usable
+from gate.compare.sides import (
+    Asked,
+    Block,
+    Mask,
+    Part,
+    Question,
+    Side,
+    blocks_of,
+    by_clip,
+    entries_in,
+    part_of,
+    taken,
+    usable,
+)
 from gate.suite import Slice
 from gate.table import ClipIndex, Floats, Ints, each, hand_back_memory
 
@@ -28,15 +41,17 @@ def paired(
     evidence is read once, whatever K.
     """
 
-    def answered(block: Block) -> list[tuple[Floats, Floats]]:
-        part = part_of(side, block, index, side.codes, decided)
-        return [_cells(part, asked, where, orders) for asked in block.parts for where in slices]
+    def answered(block: Block) -> None:
+        own = taken(side, block)
+        part = part_of(own, block, index, own.codes, decided)
+        for asked in block.parts:
+            for number, where in enumerate(slices):
+                cells = asked.chosen * len(slices) + number
+                d[cells], se[:, cells] = _cells(part, asked, where, orders)
 
-    found = [cells for block in each(answered, blocks_of(questions, index.clips)) for cells in block]
-    if not found:
-        return np.zeros((0, index.clips)), np.zeros((len(orders), 0))
-    d, se = np.concatenate([d for d, _ in found]), np.concatenate([se for _, se in found], axis=1)
-    found.clear()
+    n = len(questions) * len(slices)
+    d, se = np.full((n, index.clips), np.nan), np.full((len(orders), n), np.nan)
+    each(answered, blocks_of(questions, index.clips, entries_in(side)))
     hand_back_memory()
     return d, se
 

@@ -22,6 +22,8 @@ from gate.table import ClipIndex, EvidenceTable, Floats, Ints, by_score
 Mask = NDArray[np.bool_]
 #: Predictions x clips compared at once, in arrays that stay in a processor's cache; changes nothing else.
 BLOCK = 1 << 15
+#: Entries of evidence in a block, unless one prediction has more: bounds memory, changes nothing else.
+ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,29 @@ class Part:
     index: ClipIndex
 
 
-def blocks_of(questions: Sequence[Question], clips: int) -> list[Block]:
-    """The questions, of some neighbouring predictions at a time."""
-    predictions = max(1, BLOCK // max(1, clips))
+def entries_in(side: Side) -> Ints:
+    """(S,) entries of evidence of each series."""
+    return np.diff(by_score(side.table).starts)
+
+
+def blocks_of(questions: Sequence[Question], clips: int, sizes: Ints) -> list[Block]:
+    """The questions, of some neighbouring predictions at a time; sizes: (S,) entries of each series."""
+    return [_block(questions, block) for block in _neighbours(questions, clips, sizes)]
+
+
+def _neighbours(questions: Sequence[Question], clips: int, sizes: Ints) -> Iterator[list[int]]:
     order = sorted(range(len(questions)), key=lambda k: questions[k].prediction)
-    by_place = groupby(order, key=lambda k: questions[k].prediction // predictions)
-    return [_block(questions, list(block)) for _, block in by_place]
+    block: list[int] = []
+    room, entries = BLOCK, ENTRIES
+    for _, of_one in groupby(order, key=lambda k: questions[k].prediction):
+        some = list(of_one)
+        size = int(sizes[sorted({row for k in some for row in questions[k].series})].sum())
+        if block and (room < clips or entries < size):
+            yield block
+            block, room, entries = [], BLOCK, ENTRIES
+        block, room, entries = block + some, room - clips, entries - size
+    if block:
+        yield block
 
 
 def _block(questions: Sequence[Question], block: Sequence[int]) -> Block:
@@ -100,24 +119,23 @@ def _block(questions: Sequence[Question], block: Sequence[int]) -> Block:
     return Block(rows, tuple(parts()))
 
 
+def taken(side: Side, block: Block) -> Side:
+    """A bundle's series of the block alone."""
+    return Side(side.table.take(block.rows), side.codes[block.rows])
+
+
 def part_of(side: Side, block: Block, index: ClipIndex, shipped: Ints, decided: Mask) -> Part:
-    """shipped: (S,) threshold codes of the incumbent. decided: (S,) series whose counts need no threshold."""
-    rows = block.rows
-    table = side.table.take(rows)
-    entries = by_score(table)
+    """side: the block's series of a bundle. shipped: threshold codes of the incumbent there. decided: (S,) of all
+    series, those whose counts need no threshold.
+    """
+    own = decided[block.rows]
+    entries = by_score(side.table)
     read = frozenset[str]().union(*(_read(what) for what in block.metrics))
-    sums = named_sums(table, entries, side.codes[rows], decided[rows], read)
+    sums = named_sums(side.table, entries, side.codes, own, read)
     same = sums
-    if any(what.at_threshold for what in block.metrics) and not np.array_equal(side.codes[rows], shipped[rows]):
-        same = named_sums(table, entries, shipped[rows], decided[rows], read)
-    scored = ScoredSide(entries, index.clip, index.clips)
-    return Part(sums, same, scored, side.codes[rows], decided[rows], index)
-
-
-def equal(a: Side, b: Side, block: Block) -> bool:
-    """Do two bundles have the same evidence and thresholds in all of these series?"""
-    rows = block.rows
-    return a.table.take(rows) == b.table.take(rows) and np.array_equal(a.codes[rows], b.codes[rows])
+    if any(what.at_threshold for what in block.metrics) and not np.array_equal(side.codes, shipped):
+        same = named_sums(side.table, entries, shipped, own, read)
+    return Part(sums, same, ScoredSide(entries.of_cells(index.clip >= 0), index), side.codes, own, index)
 
 
 def by_clip(part: Part, sums: Mapping[str, Floats], asked: Asked, where: Slice) -> dict[str, Floats]:
