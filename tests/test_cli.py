@@ -397,7 +397,7 @@ def test_a_bundle_is_locked_checked_and_shown(pictures: Path, programs: Programs
     assert "as locked, programs are plain" in checked.out
     shown = gate("bundle", "show", "new", cwd=pictures)
     assert shown.code == 0, shown.err
-    for text in (digest, "network cam", "reads image = image", "1 parameters", "sign  (2)"):
+    for text in (digest, "cam      1 ", "input image", "parameters: 1 in", "cam.sign  (2)"):
         assert text in shown.out
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.compare.effects import Effects, ScoredSide, curve_effects, ratio_effects, smooth_effects
+from gate.compare.effects import Effects, curve_effects, ratio_effects, read_curves, sum_effects
+from gate.compare.sides import Block, Mask, Part, Question, Side, blocks_of, by_clip, equal, part_of, usable
 from gate.compare.sums import named_sums
 from gate.curves import average_precision, curves
-from gate.lattice import NO_THRESHOLD
-from gate.measures import Metric, metric
+from gate.measures import Metric
 from gate.suite import Slice
 from gate.table import (
     ClipIndex,
@@ -26,29 +24,6 @@ from gate.table import (
     each,
     hand_back_memory,
 )
-
-Mask = NDArray[np.bool_]
-#: Predictions x clips compared at once, in arrays that stay in a processor's cache; changes nothing else.
-BLOCK = 1 << 15
-#: Entries of evidence in a block, unless one prediction has more: bounds memory, changes nothing else.
-ENTRIES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Side:
-    """One bundle. table: all judged heads, stacked. codes: (S,) threshold code of each series, or NO_THRESHOLD."""
-
-    table: EvidenceTable
-    codes: Ints
-
-
-@dataclass(frozen=True)
-class Question:
-    """One metric of one prediction. series: its rows of evidence, one an IoU level."""
-
-    prediction: int
-    series: tuple[int, ...]
-    metric: str
 
 
 @dataclass(frozen=True)
@@ -97,18 +72,15 @@ def compare(
     candidate's cells, where it was asked on others (A/A).
     """
 
-    def answered(block: Sequence[int]) -> list[Comparison]:
-        rows = np.array(sorted({row for k in block for row in questions[k].series}), dtype=np.int64)
-        metrics = [metric(name) for name in sorted({questions[k].metric for k in block})]
-        table_a, table_b = incumbent.table.take(rows), candidate.table.take(rows)
-        codes_a, codes_b = incumbent.codes[rows], candidate.codes[rows]
-        a = b = _part(table_a, codes_a, index, codes_a, decided[rows], metrics)
-        if other is not None or table_a != table_b or not np.array_equal(codes_a, codes_b):
-            b = _part(table_b, codes_b, other or index, codes_a, decided[rows], metrics)
-        return list(_parts(a, b, questions, block, rows, slices, decided))
+    def answered(block: Block) -> list[Comparison]:
+        a = part_of(incumbent, block, index, incumbent.codes, decided)
+        same = other is None and equal(incumbent, candidate, block)
+        b = a if same else part_of(candidate, block, other or index, incumbent.codes, decided)
+        return list(_parts(a, b, block, slices))
 
-    sizes = np.maximum(*(np.diff(by_score(side.table).starts) for side in (incumbent, candidate)))
-    parts = [part for found in each(answered, list(_blocks(questions, index.clips, sizes))) for part in found]
+    parts = [
+        part for found in each(answered, blocks_of(questions, index.clips, incumbent, candidate)) for part in found
+    ]
     if not parts:
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
@@ -122,88 +94,28 @@ def compare(
     return whole
 
 
-def _blocks(questions: Sequence[Question], clips: int, sizes: Ints) -> Iterator[list[int]]:
-    """Positions of the questions, of some neighbouring predictions at a time; sizes: (S,) entries of each series."""
-    order = sorted(range(len(questions)), key=lambda k: questions[k].prediction)
-    block: list[int] = []
-    room, entries = BLOCK, ENTRIES
-    for _, of_one in groupby(order, key=lambda k: questions[k].prediction):
-        some = list(of_one)
-        size = int(sizes[sorted({row for k in some for row in questions[k].series})].sum())
-        if block and (room < clips or entries < size):
-            yield block
-            block, room, entries = [], BLOCK, ENTRIES
-        block, room, entries = block + some, room - clips, entries - size
-    if block:
-        yield block
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some series of one bundle: sums at its own thresholds, sums at the incumbent's, and scores in curve order."""
-
-    sums: Mapping[str, Floats]
-    same: Mapping[str, Floats]
-    scored: ScoredSide
-    codes: Ints
-    index: ClipIndex
-
-
-def _part(
-    table: EvidenceTable, codes: Ints, index: ClipIndex, shipped: Ints, decided: Mask, metrics: Sequence[Metric]
-) -> _Part:
-    entries = by_score(table)
-    read = frozenset[str]().union(*(_read(what) for what in metrics))
-    sums = named_sums(table, entries, codes, decided, read)
-    same = sums
-    if any(what.at_threshold for what in metrics) and not np.array_equal(codes, shipped):
-        same = named_sums(table, entries, shipped, decided, read)
-    return _Part(sums, same, ScoredSide(entries.of_cells(index.clip >= 0), index), codes, index)
-
-
-def _parts(
-    a: _Part,
-    b: _Part,
-    questions: Sequence[Question],
-    block: Sequence[int],
-    rows: Ints,
-    slices: Sequence[Slice],
-    decided: Mask,
-) -> Iterator[Comparison]:
-    for name, levels in sorted({(questions[k].metric, len(questions[k].series)) for k in block}):
-        chosen = [k for k in block if questions[k].metric == name and len(questions[k].series) == levels]
-        groups = np.searchsorted(rows, np.array([questions[k].series for k in chosen], dtype=np.int64))
-        first = groups[:, 0]
-        own = decided[rows[first]]
-        what = metric(name)
+def _parts(a: Part, b: Part, block: Block, slices: Sequence[Slice]) -> Iterator[Comparison]:
+    for asked in block.parts:
+        what = asked.metric
         curved = what.kind == "curve"
-        scored_a, scored_b = (p.scored.take(groups) if curved else p.scored for p in (a, b))
-        differs = np.ones(len(chosen), bool)
+        scored_a, scored_b = (p.scored.take(asked.groups) if curved else p.scored for p in (a, b))
+        differs = np.ones(len(asked.chosen), bool)
         if curved and a.index is b.index:
-            each_level = differing(scored_a.entries, scored_b.entries).reshape(len(chosen), -1)
-            differs = np.asarray(each_level.any(axis=1))
-        usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
-        for number, part in enumerate(slices):
-            sums_a = _by_clip(a, a.sums, first, part, what)
-            sums_b = sums_a if b is a else _by_clip(b, b.sums, first, part, what)
+            differs = np.any(differing(scored_a.entries, scored_b.entries).reshape(asked.groups.shape), axis=1)
+        for number, where in enumerate(slices):
+            sums_a = by_clip(a, a.sums, asked, where)
+            sums_b = sums_a if b is a else by_clip(b, b.sums, asked, where)
             again = what.at_threshold and b.same is not b.sums
-            same = _by_clip(b, b.same, first, part, what) if again else sums_b
+            same = by_clip(b, b.same, asked, where) if again else sums_b
             if curved:
-                effects = curve_effects(what, scored_a, scored_b, part.cells, differs)
+                read_a = read_curves(what, scored_a, where.cells, differs)
+                read_b = read_curves(what, scored_b, where.cells, differs) if differs.any() else read_a
+                effects = curve_effects(what, read_a, read_b)
             else:
-                effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
-            thresholded = what.at_threshold & ~own
-            yield _cells(what, effects, sums_a, sums_b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
-
-
-def _by_clip(side: _Part, sums: Mapping[str, Floats], rows: Ints, part: Slice, what: Metric) -> dict[str, Floats]:
-    """Sums that a cell of this metric is made of, name -> (m, J)."""
-    return {n: side.index.sum(v[rows], part.cells) for n, v in sums.items() if n in _read(what)}
-
-
-def _read(what: Metric) -> frozenset[str]:
-    """Names of the sums that a cell of this metric is made of."""
-    return what.needs | {"tp", "fn", "events", "frames", what.squares}
+                effects = sum_effects(what, sums_a, sums_b)
+            thresholded = what.at_threshold & ~a.decided[asked.first]
+            known = usable(a, asked), usable(b, asked)
+            yield _cells(what, effects, sums_a, sums_b, same, *known, thresholded, asked.chosen, number)
 
 
 def _cells(

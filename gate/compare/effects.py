@@ -105,6 +105,11 @@ def _lost(metric: Metric, a: Mapping[str, Floats], theta: Floats, total: Floats)
     return divide(np.ones_like(total), total)
 
 
+def sum_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
+    """Effects of a metric of sums; a, b: name -> (m, J) sums by clip of incumbent and candidate."""
+    return (ratio_effects if metric.kind == "ratio" else smooth_effects)(metric, a, b)
+
+
 def smooth_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
     """Effects of any function of sums, by leaving one clip out (method A4); a, b: name -> (m, J) sums by clip."""
     assert metric.value is not None
@@ -164,47 +169,14 @@ AT_ONCE = 1 << 17
 _OF_CURVES = {"coco_ap": coco_average_precision, "aos": orientation_similarity}
 
 
-def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, differs: Mask) -> Effects:
-    """Effects of a metric of score histograms: average precision by influence values, others by leaving one clip out.
-
-    a, b: m predictions, of each its series, one an IoU level; the value is the mean over levels. Of `aos` the second
-    series holds similarities, and the value is that of the first. differs: (m,) predictions whose evidence is not the
-    same on both sides, entry by entry; of all others no clip contributes anything, and nothing of it is worked out.
-    """
-    m, levels = len(differs), a.entries.rows // len(differs)
-    of_curve = _OF_CURVES.get(metric.name)
-    rows = np.repeat(differs, levels)
-    side_a = _read(a, cells, of_curve, rows)
-    side_b = _read(b, cells, of_curve, rows) if differs.any() else side_a
-
-    def mean(values: Floats) -> Floats:
-        rows = values.reshape(m, levels, *values.shape[1:])
-        return rows[:, 0] if metric.name == "aos" else rows.mean(axis=1)
-
-    value_a, value_b = mean(side_a.value), mean(side_b.value)
-    positives = mean(side_a.positives)
-    total = positives.sum(axis=1)
-    weight = divide(positives, total[:, None])
-    lost = divide(np.ones_like(total), total)
-    if of_curve is not None:
-        present = mean(side_a.events) + mean(side_b.events) > 0
-        without = mean(side_b.clip_values) - mean(side_a.clip_values)
-        return _left_out(value_a, value_b, without, 1.0, present, weight, lost)
-    delta = value_b - value_a
-    # Influence values sum to zero; delta comes back through the positives (method A3).
-    d = mean(side_b.clip_values) - mean(side_a.clip_values) + delta[:, None] * weight
-    k = (mean(side_a.events) + mean(side_b.events) > 0).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # Without clip j the positives are (1 - w_j) of all, so delta_(-j) - delta is -centred_j / (1 - w_j) to first
-        # order; nothing can be said where one clip holds them all.
-        centred = np.where(weight < 1, (d - delta[:, None] * weight) / (1 - weight), np.nan)
-        se = np.where(k > 1, np.sqrt((k - 1) / k * (centred**2).sum(axis=1)), np.nan)
-    return Effects(value_a, value_b, delta, d, weight, se, _satterthwaite(weight), lost)
-
-
 @dataclass(frozen=True)
-class _Side:
-    """value: (n,). clip_values: (n, J), influence of each clip or value without it. positives, events: (n, J)."""
+class CurveSide:
+    """A metric of score histograms of one bundle, for m predictions: means over IoU levels; of `aos`, what the first
+    series says.
+
+    value: (m,). clip_values: (m, J), influence of each clip on average precision, or the value without it. positives,
+    events: (m, J).
+    """
 
     value: Floats
     clip_values: Floats
@@ -212,10 +184,16 @@ class _Side:
     events: Floats
 
 
-def _read(side: ScoredSide, cells: Mask, of_curve: Callable[[Curves], Floats] | None, differs: Mask) -> _Side:
-    """A metric of curves, average precision unless `of_curve` says another; clip values of equal series are all 0, or
-    NaN where there is no value without a clip. differs: (S,) the other series.
+def read_curves(metric: Metric, side: ScoredSide, cells: Mask, differs: Mask) -> CurveSide:
+    """A metric of score histograms on some cells: average precision by influence values, others by leaving clips out.
+
+    side: m predictions, of each its series, one an IoU level; of `aos` the second series holds similarities. differs:
+    (m,) predictions whose evidence is another one on the other side; of all others no clip contributes anything: their
+    clip values are 0, or NaN where there is no value without a clip, and nothing is worked out.
     """
+    m, levels = len(differs), side.entries.rows // len(differs)
+    of_curve = _OF_CURVES.get(metric.name)
+    rows = np.repeat(differs, levels)
     inside = cells & (side.index.clip >= 0)
     curve = curves(side.entries, inside)
     positives = side.index.sum(side.positives, cells)
@@ -223,10 +201,37 @@ def _read(side: ScoredSide, cells: Mask, of_curve: Callable[[Curves], Floats] | 
     if of_curve is not None:
         clip_values[curve.total[:, None] == positives] = np.nan
     if differs.any():
-        some = side.take(np.flatnonzero(differs))
+        some = side.take(np.flatnonzero(rows))
         own = curve if differs.all() else curves(some.entries, inside)
-        clip_values[differs] = _influence(some, own) if of_curve is None else _each_left_out(some, own, of_curve)
-    return _Side((of_curve or average_precision)(curve), clip_values, positives, side.index.sum(side.events, cells))
+        clip_values[rows] = _influence(some, own) if of_curve is None else _each_left_out(some, own, of_curve)
+
+    def mean(values: Floats) -> Floats:
+        of_levels = values.reshape(m, levels, *values.shape[1:])
+        return of_levels[:, 0] if metric.name == "aos" else of_levels.mean(axis=1)
+
+    value = (of_curve or average_precision)(curve)
+    return CurveSide(mean(value), mean(clip_values), mean(positives), mean(side.index.sum(side.events, cells)))
+
+
+def curve_effects(metric: Metric, a: CurveSide, b: CurveSide) -> Effects:
+    """Effects of a metric of score histograms."""
+    total = a.positives.sum(axis=1)
+    weight = divide(a.positives, total[:, None])
+    lost = divide(np.ones_like(total), total)
+    present = a.events + b.events > 0
+    contributed = b.clip_values - a.clip_values
+    if metric.name in _OF_CURVES:
+        return _left_out(a.value, b.value, contributed, 1.0, present, weight, lost)
+    delta = b.value - a.value
+    # Influence values sum to zero; delta comes back through the positives (method A3).
+    d = contributed + delta[:, None] * weight
+    k = present.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Without clip j the positives are (1 - w_j) of all, so delta_(-j) - delta is -centred_j / (1 - w_j) to first
+        # order; nothing can be said where one clip holds them all.
+        centred = np.where(weight < 1, (d - delta[:, None] * weight) / (1 - weight), np.nan)
+        se = np.where(k > 1, np.sqrt((k - 1) / k * (centred**2).sum(axis=1)), np.nan)
+    return Effects(a.value, b.value, delta, d, weight, se, _satterthwaite(weight), lost)
 
 
 def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:

@@ -27,7 +27,8 @@ from gate.suite.suite import LOCK
 
 Array = NDArray[np.float64]
 
-SUITE = """\
+#: An exam without heads.
+BARE = """\
 [suite]
 name = "tiny"
 version = "1"
@@ -41,7 +42,11 @@ slices = ["light"]
 column = "split"
 calibration = "calibration"
 validation = "validation"
+"""
 
+SUITE = (
+    BARE
+    + """
 [[heads]]
 head = "cam.sign"
 task = "multilabel"
@@ -61,6 +66,7 @@ task = "regression"
 unit = "m"
 truth = { columns = "range" }
 """
+)
 
 POLICY = """\
 resamples = 999
