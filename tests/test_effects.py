@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.compare import Comparison, Question, compare
+from gate.table import EvidenceTable
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 
