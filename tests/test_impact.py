@@ -192,8 +192,8 @@ def test_bundle_show_prints_a_digest_for_each_head(programs: Mapping[str, bytes]
     folder = bundle(tmp_path / "old", programs["old"])
     shown = gate("bundle", "show", "old", cwd=tmp_path).out
     for output, made in digests_of(read_bundle(folder), [f"cam.{h}" for h in HEADS]).items():
-        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [output.removeprefix("cam.")])
-        assert line.endswith(f"sha256:{made}")
+        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [output])
+        assert line.endswith(f" {made[:12]}")
 
 
 # What is run
