@@ -1,0 +1,266 @@
+"""What the gate finds of changes that were planted in roadworld's incumbent, beside naive rules on the same cells.
+
+    python -m benchmarks.planted [--only NAME,...] [--incumbent DIR] [--work DIR]
+
+Recipes (`examples.roadworld.recipes`) write candidates, and each is compared as `gate compare` would. What truly
+changed is measured on 300 clips of another world, at the operating points that the exam chose. A point is 0.01 of a
+share, and a fifth of the margin of a metric with a unit. Only cells count that a change reaches and the policy gates.
+The exam must be rendered. The folder of work keeps lessons, the other world and the store, which are made once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.simulations.tables import markdown
+from examples.roadworld.make_suite import LESSON_CLIPS, LESSON_SEED, suite_toml, write_frames
+from examples.roadworld.recipes import RECIPES, Recipe, write
+from gate.bundle import read_bundle
+from gate.calibrate import OperatingPoint
+from gate.compare import compare
+from gate.judge import Cell
+from gate.judge.layout import layout_of, side_of, stacked
+from gate.pipeline import Result, compare_bundles
+from gate.run import Store, open_store, run
+from gate.suite import Suite, open_suite, read_suite
+from gate.suite.freeze import freeze
+from gate.table import ClipIndex, Floats
+
+EXAM = Path("suites/roadworld")
+INCUMBENT, WORK = EXAM / "bundles" / "incumbent", Path("reports/planted")
+WORLD_SEED, WORLD_CLIPS = 9_001, 300
+#: True losses of GREAT points ought to be found; below LEAST, the policy's least effect, there is nothing to find.
+GREAT, LEAST = 2.0, 0.5
+#: A true difference counts when it is so many of its standard errors from none.
+SURE = 3.0
+RESAMPLES, LEVEL = 999, 0.05
+Mask = NDArray[np.bool_]
+Key = tuple[str, str, str]
+Release = tuple[Path, Sequence[OperatingPoint]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The cells of one comparison that count, (n,). true, error: difference on the other world in points, negative is
+    worse, and its standard error. fixed: points seen at the incumbent's thresholds, NaN where none is used. called:
+    rule -> cells that it calls worse.
+    """
+
+    recipe: Recipe
+    result: Result
+    cells: tuple[Cell, ...]
+    true: Floats
+    error: Floats
+    fixed: Floats
+    called: Mapping[str, Mask]
+
+    @property
+    def great(self) -> Mask:
+        return (self.true <= -GREAT) & (self.true + SURE * self.error < 0)
+
+    @property
+    def small(self) -> Mask:
+        return ~self.great & (self.true <= -LEAST) & (self.true + SURE * self.error < 0)
+
+    @property
+    def whole(self) -> Mask:
+        return np.array([c.slice == "all" for c in self.cells], dtype=bool)
+
+    def blocks(self, rule: str) -> bool:
+        """The gate's decision; of other rules, whether they call anything."""
+        return self.result.decision.decision == "NO-GO" if rule == "gate" else bool(self.called[rule].any())
+
+
+def other_world(folder: Path) -> Suite:
+    """A frozen suite of clips that nobody learned from or was examined on."""
+    if not (folder / "suite.lock").is_file():
+        write_frames(folder, 2, _told("other world"), seed=WORLD_SEED, clips=WORLD_CLIPS)
+        table = (folder / "frames.csv").read_text()
+        for split in ("sealed", "more"):
+            table = table.replace(f",{split},", ",validation,")
+        (folder / "frames.csv").write_text(table)
+        (folder / "suite.toml").write_text(suite_toml())
+        freeze(open_suite(folder))
+    return read_suite(folder)
+
+
+def truths(result: Result, before: Release, after: Release, world: Suite, store: Store) -> dict[Key, tuple[float, ...]]:
+    """(prediction, metric, slice) -> difference on all clips of the other world, higher is better; standard error."""
+    reached = {c.prediction for c in result.decision.cells if c.impact == "reached"}
+    heads = [h.name for h in world.heads if reached.intersection(h.predictions)]
+    layout, names = layout_of(world), world.predictions
+    sides = [
+        side_of(stacked(world, run(read_bundle(path), world, heads, store=store)), points, layout)
+        for path, points in (before, after)
+    ]
+    questions = [q for q in result.compared.questions if names[q.prediction] in reached]
+    every = ClipIndex(world.frames.cell_clip, len(world.frames.clips))
+    found = compare(*sides, questions, world.frames.slices, every, layout.decided)
+    return {
+        (names[questions[q].prediction], questions[q].metric, world.frames.slices[s].name): numbers
+        for q, s, *numbers in zip(found.question, found.slice, found.delta, found.se, strict=True)
+    }
+
+
+def alone(d: Floats) -> Floats:
+    """(n, J) contributions of clips -> p of "no loss": a bootstrap of clips, each cell by itself."""
+    clips = d.shape[1]
+    drawn = np.random.default_rng(1).multinomial(clips, np.full(clips, 1 / clips), RESAMPLES).astype(float)
+    return ((drawn @ d.T >= 0).sum(axis=0) + 1) / (RESAMPLES + 1)
+
+
+def found_of(recipe: Recipe, result: Result, true: Mapping[Key, tuple[float, ...]]) -> Found:
+    compared, c = result.compared, result.compared.comparison
+    names, slices = compared.suite.predictions, compared.suite.frames.slices
+    questions = [(names[q.prediction], q.metric) for q in compared.questions]
+    row = {(*questions[q], slices[s].name): k for k, (q, s) in enumerate(zip(c.question, c.slice, strict=True))}
+    cells = tuple(
+        cell
+        for cell in result.decision.cells
+        if cell.impact == "reached" and cell.tier != "advisory" and cell.delta is not None and cell.task != "group"
+    )
+    keys = [(cell.prediction, cell.metric, cell.slice) for cell in cells]
+    point = np.array([cell.margin / 5 if cell.unit else 0.01 for cell in cells])
+    fixed = np.array([cell.delta_at_incumbent_threshold for cell in cells], dtype=float)
+    seen = np.array([cell.delta_worse for cell in cells], dtype=float) / point
+    delta, error = np.array([true.get(key, (np.nan, np.nan)) for key in keys], dtype=float).reshape(-1, 2).T
+    called = {
+        "gate": np.array([cell.verdict == "regressed" for cell in cells], dtype=bool),
+        "any drop": seen < 0,
+        "1 point": seen <= -1,
+        "2 points": seen <= -2,
+        "p < 0.05": alone(c.d[[row[key] for key in keys]]) <= LEVEL,
+    }
+    return Found(recipe, result, cells, delta / point, error / point, fixed / point, called)
+
+
+def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str, list[Found]]:
+    """Kind of recipe -> its releases, in order; a chain ends with the first that is blocked."""
+    store = open_store(work / "store", _line, required=True)
+    assert store is not None
+    world = other_world(work / "world")
+    lessons = work / "lessons"
+    if any(r.learns for r in recipes) and not lessons.is_dir():
+        write_frames(lessons, 2, _told("lessons"), seed=LESSON_SEED, clips=LESSON_CLIPS)
+    of_name = {r.name: r for r in RECIPES}
+    made = {"": incumbent}
+
+    def bundle(name: str) -> Path:
+        if name not in made:
+            write(of_name[name], bundle(of_name[name].base), work / "bundles" / name)
+            made[name] = work / "bundles" / name
+        return made[name]
+
+    found: dict[str, list[Found]] = {}
+    for recipe in recipes:
+        kind = found.setdefault(recipe.kind, [])
+        if recipe.anchored and kind and kind[-1].blocks("gate"):
+            continue
+        before, after = bundle(recipe.base), bundle(recipe.name)
+        result = compare_bundles(
+            before,
+            after,
+            suite=EXAM,
+            policy=EXAM / "policy.toml",
+            thresholds=work / "no-thresholds",
+            anchors=[incumbent] if recipe.anchored else [],
+            store=store,
+        )
+        # What a chain costs is counted from its anchor.
+        first = kind[0].result if recipe.anchored and kind else result
+        start = (incumbent if recipe.anchored else before), first.points_incumbent
+        kind.append(found_of(recipe, result, truths(result, start, (after, result.points_candidate), world, store)))
+        _line(told(kind[-1]))
+    return found
+
+
+def told(found: Found) -> str:
+    """A recipe in some lines: why it was blocked, what was found, missed, and called without a cause."""
+    decision, gate = found.result.decision, found.called["gate"]
+    lines = [f"{found.recipe.name}: {decision.decision}; {found.recipe.why}"]
+    lines += [f"  {reason.code}: {reason.text}" for reason in decision.reasons[:4]]
+    at_fixed = int((found.fixed[found.whole] <= -GREAT).sum())
+    lines.append(f"  at the incumbent's thresholds {at_fixed} cells of the whole exam lose {GREAT:g} points")
+    for what, cells in (
+        ("found", gate & (found.great | found.small)),
+        ("missed", ~gate & found.great),
+        ("false", gate & ~(found.great | found.small)),
+    ):
+        worst = np.flatnonzero(cells)[np.argsort(found.true[cells])]
+        named = (
+            f"{found.cells[k].prediction} {found.cells[k].metric} {found.cells[k].slice} "
+            f"(true {found.true[k]:+.1f} ± {found.error[k]:.1f})"
+            for k in worst[:5].tolist()
+        )
+        lines.append(f"  {what} {len(worst)}: " + "; ".join(named))
+    return "\n".join(lines)
+
+
+def decisions(found: Mapping[str, Sequence[Found]]) -> str:
+    """Table: whether each rule blocks; of several releases, how many, or the first one of a chain."""
+    rules = list(next(iter(found.values()))[0].called)
+    rows = []
+    for kind, releases in found.items():
+        recipe = releases[0].recipe
+        owed = {True: "yes", False: "no", None: "–"}[recipe.must]
+        row = [kind, recipe.why, owed]
+        for rule in rules:
+            blocked = [f.blocks(rule) for f in releases]
+            if recipe.anchored:
+                row.append(f"release {blocked.index(True) + 1}" if any(blocked) else "never")
+            elif len(releases) > 1:
+                row.append(f"{sum(blocked)} of {len(releases)}")
+            else:
+                row.append("yes" if blocked[0] else "no")
+        rows.append(row)
+    return markdown(["recipe", "what was done", "must be blocked", *rules], rows)
+
+
+def counts(found: Mapping[str, Sequence[Found]], chosen: Callable[[Found], Mask]) -> str:
+    """Table: cells by true loss, and those of them that each rule calls."""
+    rules = list(next(iter(found.values()))[0].called)
+    rows = []
+    for kind, releases in found.items():
+        parts = [(f.great & chosen(f), f.small & chosen(f), ~(f.great | f.small) & chosen(f)) for f in releases]
+        row = [kind, *(f"{sum(int(part[k].sum()) for part in parts):,}" for k in range(3))]
+        for rule in rules:
+            called = [[int((f.called[rule] & p).sum()) for p in part] for f, part in zip(releases, parts, strict=True)]
+            great, small, none = (sum(column) for column in zip(*called, strict=True))
+            row.append(f"{great:,} + {small:,}, {none:,}")
+        rows.append(row)
+    header = ["recipe", f"truly lost ≥ {GREAT:g} points", f"{LEAST:g} to {GREAT:g}", "sound", *rules]
+    return markdown(header, rows)
+
+
+def _line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _told(what: str) -> Callable[[int, int], None]:
+    return lambda done, total: print(f"\r{what}: {done} of {total} clips", end="", file=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", help="names or kinds of recipes, with commas between: " + ", ".join(r.name for r in RECIPES)
+    )
+    parser.add_argument("--incumbent", type=Path, default=INCUMBENT)
+    parser.add_argument("--work", type=Path, default=WORK)
+    given = parser.parse_args()
+    chosen = given.only.split(",") if given.only else [r.kind for r in RECIPES]
+    found = examined([r for r in RECIPES if {r.name, r.kind} & set(chosen)], given.incumbent, given.work)
+    print("Is it blocked?\n\n" + decisions(found))
+    print("\nCells of the whole exam, and of them found great + small, false:\n\n" + counts(found, lambda f: f.whole))
+    print("\nCells of slices:\n\n" + counts(found, lambda f: ~f.whole))
+
+
+if __name__ == "__main__":
+    main()

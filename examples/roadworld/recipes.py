@@ -1,0 +1,160 @@
+"""Candidates with planted, known changes, each made of the bundle that it is compared with.
+
+Most edit stored weights: the programs' graphs stay as they are, so a change reaches the heads that read these weights
+and no others. Recipes that learn train a network again (`retrain.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .heads import NETWORKS
+
+Weights = dict[str, Tensor]
+Edit = Callable[[Weights], None]
+
+DRIFTS = 10
+
+
+class Recipe(NamedTuple):
+    """why: what was done. must: whether a gate has to block it, None where that depends. edits: network -> what is done
+    to its weights. base: recipe that it is made of and compared with, "" for the incumbent. anchored: the incumbent is
+    its anchor.
+    """
+
+    name: str
+    why: str
+    must: bool | None
+    edits: Mapping[str, Edit]
+    base: str = ""
+    anchored: bool = False
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition("-")[0]
+
+
+def write(recipe: Recipe, base: Path, out: Path) -> None:
+    """Copy a bundle and edit the weights of some of its programs; what was in the folder is gone.
+
+    Raises KeyError for a weight that a program lacks.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    text = (base / "bundle.toml").read_text(encoding="utf-8")
+    text = re.sub(r'(?m)^version = ".*"$', f'version = "{recipe.name}"', text, count=1)
+    (out / "bundle.toml").write_text(text, encoding="utf-8")
+    for path in base.glob("*.pt2"):
+        edit = recipe.edits.get(path.stem)
+        if edit is None:
+            shutil.copyfile(path, out / path.name)
+        else:
+            (out / path.name).write_bytes(edited(path, edit))
+
+
+def edited(path: Path, edit: Edit) -> bytes:
+    """The archive of a program with other weights."""
+    program = torch.export.load(path)
+    weights = {name: values.detach().clone() for name, values in program.state_dict.items()}
+    edit(weights)
+    for name, values in program.state_dict.items():
+        values.detach().copy_(weights[name])
+    program._example_inputs = None  # as in export.py
+    archive = io.BytesIO()
+    torch.export.save(program, archive)
+    return archive.getvalue()
+
+
+def noise(names: Iterable[str], size: float, seed: int) -> Edit:
+    """Add Gaussian noise to some weights, `size` of each tensor's own standard deviation."""
+
+    def edit(weights: Weights) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        for name in names:
+            old = weights[name]
+            weights[name] = old + size * old.std() * torch.randn(old.shape, generator=draw)
+
+    return edit
+
+
+def noise_everywhere(size: float, seed: int) -> Edit:
+    """The same to every convolution and linear map."""
+    return lambda weights: noise(_maps(weights), size, seed)(weights)
+
+
+def row_noise(name: str, row: int, size: float, seed: int) -> Edit:
+    """The same to what makes one output channel of a convolution or a linear map."""
+
+    def edit(weights: Weights) -> None:
+        old = weights[name][row]
+        old += size * old.std() * torch.randn(old.shape, generator=torch.Generator().manual_seed(seed))
+
+    return edit
+
+
+def shift(names: Iterable[str], by: float) -> Edit:
+    """Add a constant to some biases: every score moves, none passes another."""
+
+    def edit(weights: Weights) -> None:
+        for name in names:
+            weights[name] += by
+
+    return edit
+
+
+def rounded(weights: Weights) -> None:
+    """Round every convolution and linear map to 8 bits, symmetric, a scale an output channel."""
+    for name in _maps(weights):
+        old = weights[name]
+        scale = old.abs().flatten(1).amax(1).clamp(min=1e-12).view(-1, *[1] * (old.ndim - 1)) / 127
+        weights[name] = (old / scale).round() * scale
+
+
+def _maps(weights: Weights) -> list[str]:
+    return [name for name, values in weights.items() if name.endswith("weight") and values.ndim > 1]
+
+
+def _drift(step: int) -> Recipe:
+    """One of many small losses, each too small to be proven; a walk of noise loses about as much with every step."""
+    why = "`rear_road.drivable` loses a little with each of ten releases"
+    base = f"drift-{step - 1:02d}" if step > 1 else ""
+    return Recipe(
+        f"drift-{step:02d}", why, None, {"rear_road": row_noise("out.weight", 0, 0.3, 100 + step)}, base, anchored=True
+    )
+
+
+SEEN = ["seen.weight"]
+RECIPES = (
+    Recipe(
+        "head",
+        "noise on the weights of `left_repeater_road.seen`",
+        True,
+        {"left_repeater_road": noise(SEEN, 0.5, 1)},
+    ),
+    Recipe("faint", "a third of that noise", None, {"left_repeater_road": noise(SEEN, 0.15, 1)}),
+    Recipe(
+        "trunk",
+        "noise on all weights of the trunk `left_repeater`",
+        True,
+        {"left_repeater": noise_everywhere(0.05, 2)},
+    ),
+    Recipe(
+        "points",
+        "1.5 added to all logits of `left_pillar_objects.near`, `.attributes` and `left_pillar_road.seen`",
+        False,
+        {
+            "left_pillar_objects": shift(["near.bias", "lamps.bias"], 1.5),
+            "left_pillar_road": shift(["seen.bias"], 1.5),
+        },
+    ),
+    Recipe("int8", "all weights of all 48 programs rounded to 8 bits", None, {of.name: rounded for of in NETWORKS}),
+    *(_drift(step + 1) for step in range(DRIFTS)),
+)
