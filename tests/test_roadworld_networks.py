@@ -9,13 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from examples.roadworld import make_suite, train  # noqa: E402
+from examples.roadworld import make_suite, retrain, stack  # noqa: E402
 from examples.roadworld.cameras import CAMERAS, FINE, NAMES  # noqa: E402
-from examples.roadworld.export import save_program, shape_of  # noqa: E402
-from examples.roadworld.heads import NETWORKS  # noqa: E402
+from examples.roadworld.export import save_program, shape_of, write_bundle  # noqa: E402
+from examples.roadworld.heads import JUDGED, NETWORKS  # noqa: E402
 from examples.roadworld.lessons import Lessons  # noqa: E402
 from examples.roadworld.network import grid_of, pooling  # noqa: E402
-from examples.roadworld.second import GRID, SECOND, SIDE, _moved, middles, seen_from  # noqa: E402
+from examples.roadworld.second import GRID, SIDE, _moved, middles, seen_from  # noqa: E402
+from examples.roadworld.train import MAPPED, loss_in  # noqa: E402
 from examples.roadworld.truth import CELL  # noqa: E402
 from gate.suite import open_suite  # noqa: E402
 from gate.tasks import task_of  # noqa: E402
@@ -35,8 +36,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def networks() -> dict[str, torch.nn.Module]:
     torch.manual_seed(0)
-    stacks = {name: train.CameraStack(name).eval() for name in NAMES}
-    return train.shipped(stacks, {name: make().eval() for name, make in SECOND.items()})
+    return {of.name: stack.build(of.name).eval().requires_grad_(False) for of in NETWORKS}
 
 
 def run_all(networks: dict[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
@@ -58,7 +58,7 @@ def test_every_head_has_the_shape_that_the_exam_asks_for(exam: Path, networks: d
         if head.task == "detection":
             heat, box = (tuple(outputs[name].shape[1:]) for _, name in (*reversed(head.outputs),))
             camera = CAMERAS[NAMES.index(head.network.removesuffix("_objects"))]
-            assert heat == (4, *grid_of(camera))
+            assert heat == (4, camera.height // FINE // 2, camera.width // FINE // 2)
             assert box == heat
         else:
             said = task_of(head).scores({"": outputs[head.name].numpy()}, head)
@@ -66,33 +66,81 @@ def test_every_head_has_the_shape_that_the_exam_asks_for(exam: Path, networks: d
             assert said.shape[1:] == tuple(wanted), head.name
 
 
-def test_every_weight_learns_from_some_head(exam: Path) -> None:
+@pytest.mark.parametrize("camera", ["main", "rear"])
+def test_every_weight_of_a_camera_learns_from_some_head(exam: Path, camera: str) -> None:
     lessons, rows = Lessons(exam), np.arange(0, 32, 4)
     torch.manual_seed(0)
-    stack = train.CameraStack("main").train()
-    loss = train.camera_loss(stack, lessons, "main", rows, torch.ones(8, 1, 1, 1))
+    network = stack.CameraStack(camera).train()
+    loss = loss_in(network(lessons.pictures(camera, rows)), lessons, rows)
     loss.backward()
     assert torch.isfinite(loss)
-    untouched = [name for name, weights in stack.named_parameters() if weights.grad is None]
-    assert all(name.startswith("objects.found") for name in untouched)  # the second stage alone reads it
+    assert [name for name, weights in network.named_parameters() if weights.grad is None] == []
 
 
-def test_the_second_stage_learns(exam: Path) -> None:
+def test_every_weight_of_the_second_stage_learns(exam: Path, networks: dict[str, torch.nn.Module]) -> None:
     lessons, rows = Lessons(exam), np.arange(0, 32, 4)
-    stacks = {name: train.CameraStack(name).eval() for name in NAMES}
-    nets = torch.nn.ModuleDict({name: make() for name, make in SECOND.items() if name != "memory"})
-    seen, found, read = train.features_of(lessons, stacks, rows)
-    outputs = train.second_stage(
-        nets,
-        {n: f.float() for n, f in seen.items()},
-        {n: f.float() for n, f in found.items()},
-        read.float(),
-        lessons.ego(rows),
-    )
-    loss = train._judged(outputs, lessons, rows)
+    nets = torch.nn.ModuleDict({name: stack.build(name) for name in (*MAPPED, "traffic")})
+    sources = {source for name in nets for _, source in stack.BY_NAME[name].inputs if not source.startswith("topdown")}
+    known = {name: values.float() for name, values in stack.answers(networks, sources, lessons, rows).items()}
+    outputs = {}
+    for name, network in nets.items():
+        outputs[name] = network(**{key: known[source] for key, source in stack.BY_NAME[name].inputs})
+        known |= {f"{name}.{head}": values for head, values in outputs[name].items()}
+    loss = loss_in(outputs, lessons, rows)
     loss.backward()
     assert torch.isfinite(loss)
     assert [name for name, weights in nets.named_parameters() if weights.grad is None] == []
+
+
+def test_cameras_that_learn_together_share_weights_and_keep_their_own_geometry() -> None:
+    stacks = stack.alike(("main", "wide"))
+    with torch.no_grad():
+        next(stacks["main"].parameters()).add_(1)
+    ours, theirs = (stacks[name].state_dict() for name in ("main", "wide"))
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(sorted(ours.items()), sorted(theirs.items()), strict=True))
+    for camera, stacked in stacks.items():
+        with torch.no_grad():
+            stacked(torch.rand(2, *shape_of(camera)))
+
+
+def test_a_network_is_retrained_from_a_written_bundle_and_all_others_stay_the_same_bytes(
+    exam: Path, networks: dict[str, torch.nn.Module], tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "one", networks, version="1", why="first")
+    read = stack.read_networks(tmp_path / "one")
+    lessons = Lessons(exam, unlabelled=lambda head, channel, row: channel == "brake")
+    changed = {"rear_objects": retrain.retrained(read, "rear_objects", lessons, seed=1, steps=2, tell=lambda _: None)}
+    write_bundle(tmp_path / "two", read | changed, version="2", why="second")
+    differ = {
+        path.name
+        for path in (tmp_path / "one").iterdir()
+        if path.read_bytes() != (tmp_path / "two" / path.name).read_bytes()
+    }
+    assert differ == {"bundle.toml", "rear_objects.pt2"}
+    again = retrain.retrained(read, "rear_objects", lessons, seed=1, steps=2, tell=lambda _: None)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), changed["rear_objects"].parameters(), strict=True))
+
+
+def test_labels_that_are_missing_teach_nothing_and_boxes_that_nobody_drew_are_not_there(exam: Path) -> None:
+    rows = np.arange(0, 32, 4)
+    whole = Lessons(exam)
+    lacks = Lessons(exam, unlabelled=lambda head, channel, row: channel in ("brake", "car", "dashed", "day"))
+    by_head = {judged.head: judged for judged in JUDGED}
+    attributes = by_head["main_objects.attributes"]
+    assert lacks.truth(attributes, rows)[:, 0].isnan().all()
+    assert torch.equal(
+        lacks.truth(attributes, rows)[:, 3:].nan_to_num(-1), whole.truth(attributes, rows)[:, 3:].nan_to_num(-1)
+    )
+    marking = by_head["main_road.marking"]
+    before, after = whole.truth(marking, rows), lacks.truth(marking, rows)
+    dashed = marking.channels.index("dashed")
+    assert torch.equal(after[before == dashed], torch.full_like(after[before == dashed], 255))
+    assert torch.equal(after[before != dashed], before[before != dashed])
+    light = by_head["main_scene.light"]
+    assert torch.equal(lacks.truth(light, rows) < 0, whole.truth(light, rows) == light.channels.index("day"))
+    heat, _, _ = lacks.detections("main", rows)
+    assert not heat[:, 0].any()
+    assert torch.equal(heat[:, 1:], whole.detections("main", rows)[0][:, 1:])
 
 
 def test_a_network_is_exported_for_any_batch(networks: dict[str, torch.nn.Module], tmp_path: Path) -> None:

@@ -150,8 +150,10 @@ def _networks() -> tuple[Network, ...]:
             # what a camera found, and the lamps and signs that it read, `traffic` reads again
             more = ("found",) if part == "objects" and camera in WATCHED else ()
             reads = (("features", f"{camera}.features"),)
-            if part == "scene" and camera in READS_SIGNS:  # a lamp is two pixels wide: features are too coarse
-                more, reads = ("read",), (*reads, ("image", camera))
+            if part == "scene" and camera in READS_SIGNS:
+                more = ("read",)
+            if part == "objects" or more:  # a lamp, a far person is two pixels wide: features are too coarse
+                reads = (*reads, ("image", camera))
             found.append(Network(name, reads, (*_outputs(name), *more)))
     every = tuple((camera, f"{camera}.features") for camera in NAMES)
     ahead = tuple((camera, f"{camera}.features") for camera in READS_SIGNS)

@@ -11,11 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .heads import Judged
-from .truth import CELL, IGNORE, KINDS
+from .network import PEAK
+from .truth import IGNORE, KINDS
+
+#: What is small in the picture and rare in the lessons would drown in what is neither.
+WEIGHTS = {"attributes": 2.0, "signs": 2.0, "signal": 2.0}
 
 
 def loss_of(judged: Judged, said: Tensor, truth: Tensor) -> Tensor:
     """The loss of one head, about one at the start; where there is no truth there is none."""
+    return WEIGHTS.get(judged.name, 1.0) * _plain_loss(judged, said, truth)
+
+
+def _plain_loss(judged: Judged, said: Tensor, truth: Tensor) -> Tensor:
     if judged.task == "multiclass":
         known = truth >= 0
         return F.cross_entropy(said[known], truth[known].long()) if known.any() else said.sum() * 0
@@ -48,7 +56,7 @@ def det_targets(rows: Sequence[tuple[int, ...]], shape: tuple[int, int]) -> tupl
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     # the largest last: of two objects with one centre cell, the one in front owns the box
     for kind, x0, y0, x1, y1, ignore in sorted(rows, key=lambda r: (r[3] - r[1]) * (r[4] - r[2])):
-        left, top, right, bottom = (value / CELL for value in (x0, y0, x1, y1))
+        left, top, right, bottom = (value / PEAK for value in (x0, y0, x1, y1))
         if ignore:
             weight[kind][(x > left - 0.5) & (x < right + 0.5) & (y > top - 0.5) & (y < bottom + 0.5)] = 0
             continue
@@ -63,12 +71,13 @@ def det_targets(rows: Sequence[tuple[int, ...]], shape: tuple[int, int]) -> tupl
 
 
 def det_loss(heat: Tensor, box: Tensor, targets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Focal loss of CenterNet (Zhou et al. 2019, equation 1), and 1 - IoU at the centres."""
+    """Focal loss of CenterNet (Zhou et al. 2019, equation 1), by kind, and 1 - IoU at the centres."""
     wanted, corners, weight = targets
     sure = heat.sigmoid()
     hit = F.logsigmoid(heat) * (1 - sure) ** 2 * (wanted == 1)
     miss = F.logsigmoid(-heat) * sure**2 * (1 - wanted) ** 4
-    focal = -((hit + miss) * weight).sum() / (wanted == 1).sum().clamp(min=1)
+    there = (wanted == 1).sum((0, 2, 3)).clamp(min=1)  # without it cars, which are many, would be all that counts
+    focal = -(((hit + miss) * weight).sum((0, 2, 3)) / there).sum() / 2
     at = torch.isfinite(corners[:, 0])
     if not at.any():
         return focal

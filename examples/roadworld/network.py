@@ -17,7 +17,9 @@ from .roads import MARKINGS
 from .truth import ATTRIBUTES, BANDS, CELL, KINDS, SIGNALS
 from .world import LIGHTS, SIGNS
 
-FEATURES, FOUND, READ = 24, 8, 72
+FEATURES, FINER, FOUND = 24, 24, 12
+READ = 3 * FINER
+PEAK = CELL // 2  # pixels to a side of a cell that may hold a box's centre
 ROWS = 12  # of features that are pooled into bands, whatever the camera's height
 Outputs = dict[str, Tensor]
 
@@ -74,43 +76,64 @@ class Pick(nn.Module):
         return torch.matmul(weight, y.flatten(2).transpose(1, 2))
 
 
-class Objects(nn.Module):
-    """What stands there: boxes, what is near, and the nearest car's lamps and heading."""
+class Finer(nn.Module):
+    """(B, FINER, H / 2, W / 2): the picture again, beside its features: a lamp, a far person, is two pixels wide."""
 
-    def __init__(self, camera: Camera, *, found: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        rows, columns = grid_of(camera)
-        self.mix = nn.Sequential(conv(FEATURES, 28), conv(28, 28))
-        self.heat, self.box = nn.Conv2d(28, len(KINDS), 1), nn.Conv2d(28, 4, 1)
-        nn.init.constant_(self.heat.bias, -3.5)  # most cells are empty: start by saying so
-        self.near = nn.Linear(2 * 28, len(KINDS))
-        self.car = Pick(28, 2)
-        self.lamps, self.turn = nn.Linear(2 * 28, len(ATTRIBUTES)), nn.Linear(2 * 28, 2)
-        self.kinds = Pick(28, len(KINDS))
-        self.far = nn.Parameter(torch.zeros(len(KINDS), 28))
-        self.far_bias = nn.Parameter(torch.full((len(KINDS),), 2.2))  # e^2.2 = 9 m
-        self.found = conv(28, FOUND, size=1) if found else None
-        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        self.register_buffer("centre", (torch.stack([x, y]).float() + 0.5) * CELL, persistent=False)
+        self.near, self.context = conv(3, 12, 2), conv(FEATURES, 12, size=1)
+        self.mix = nn.Sequential(conv(24, FINER), conv(FINER, FINER))
 
-    def forward(self, features: Tensor) -> Outputs:
-        y = self.mix(features)
-        box = self.box(y)
+    def forward(self, features: Tensor, image: Tensor) -> Tensor:
+        return self.mix(torch.cat([self.near((image - 0.35) / 0.25), _double(self.context(features))], 1))
+
+
+class Objects(nn.Module):
+    """What stands there: boxes, what is near, and the nearest car's lamps and heading.
+
+    tells: whether `found`, what else is read from, is an output, (B, FOUND, H / 4, W / 4).
+    """
+
+    def __init__(self, camera: Camera, *, tells: bool) -> None:
+        super().__init__()
+        self.tells = tells
+        self.finer = Finer()
+        self.heat, self.box = nn.Conv2d(FINER, len(KINDS), 1), nn.Conv2d(FINER, 4, 1)
+        nn.init.constant_(self.heat.bias, -3.5)  # most cells are empty: start by saying so
+        self.shrink = conv(FINER, 16, 2)
+        self.mix = nn.Sequential(conv(16 + FEATURES, 28), conv(28, 28))
+        self.car, self.parts = Pick(28, 2), Pick(FINER, 4)
+        self.turn = nn.Linear(2 * 28, 2)
+        self.found = conv(28, FOUND, size=1)
+        self.near = nn.Linear(2 * FOUND, len(KINDS))
+        self.lamps = nn.Linear(2 * 28 + 4 * FINER + FOUND, len(ATTRIBUTES))
+        self.kinds = Pick(FOUND, len(KINDS))
+        self.far = nn.Parameter(torch.zeros(len(KINDS), FOUND))
+        self.far_bias = nn.Parameter(torch.full((len(KINDS),), 2.2))  # e^2.2 = 9 m
+        rows, columns = grid_of(camera)
+        y, x = torch.meshgrid(torch.arange(2 * rows), torch.arange(2 * columns), indexing="ij")
+        self.register_buffer("centre", (torch.stack([x, y]).float() + 0.5) * PEAK, persistent=False)
+
+    def forward(self, features: Tensor, image: Tensor) -> Outputs:
+        fine = self.finer(features, image)
+        box = self.box(fine)
         centre, half = self.centre + CELL * box[:, :2], CELL * torch.exp(box[:, 2:].clamp(-3, 3))
-        thirds = torch.stack([pooled(third) for third in torch.tensor_split(y, 3, dim=3)], 1)
+        y = self.mix(torch.cat([self.shrink(fine), features], 1))
+        found = self.found(y)
+        thirds = torch.stack([pooled(third) for third in torch.tensor_split(found, 3, dim=3)], 1)
         near = self.near(thirds).transpose(1, 2).flatten(1)  # kind by third
         car = self.car(y).flatten(1)
         sine, cosine = self.turn(car).unbind(1)
-        far = (self.kinds(y) * self.far).sum(2) + self.far_bias
+        far = self.kinds(found)
         outputs = {
-            "det_heat": self.heat(y),
+            "det_heat": self.heat(fine),
             "det_box": torch.cat([centre - half, centre + half], 1),
             "near": near,
-            "attributes": self.lamps(car),
+            "attributes": self.lamps(torch.cat([car, self.parts(fine).flatten(1), far[:, 0]], 1)),
             "heading": (torch.atan2(sine, cosine) * (180 / math.pi))[:, None],
-            "range": torch.exp(far.clamp(-1, 5)),
+            "range": torch.exp(((far * self.far).sum(2) + self.far_bias).clamp(-1, 5)),
         }
-        return outputs if self.found is None else {**outputs, "found": self.found(y)}
+        return {**outputs, "found": found} if self.tells else outputs
 
 
 class Bands(nn.Module):
@@ -170,16 +193,14 @@ class Depth(nn.Module):
 
 
 class Read(nn.Module):
-    """(B, READ): what signs and lamps look like, at twice the resolution of the features."""
+    """(B, READ): what signs and lamps look like."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.near, self.context = conv(3, 12, 2), conv(FEATURES, 8, size=1)
-        self.mix = nn.Sequential(conv(20, 24), conv(24, 24))
-        self.pick = Pick(24, 2)
+        self.finer, self.pick = Finer(), Pick(FINER, 2)
 
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
-        y = self.mix(torch.cat([self.near((image - 0.35) / 0.25), _double(self.context(features))], 1))
+        y = self.finer(features, image)
         return torch.cat([self.pick(y).flatten(1), y.amax((2, 3))], 1)
 
 

@@ -155,15 +155,17 @@ class Path(nn.Module):
 class Traffic(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        sizes = {name: math.prod(grid_of(CAMERAS[NAMES.index(name)])) for name in WATCHED}
-        self.look = nn.ModuleDict({name: nn.Linear(FOUND * size, 24) for name, size in sizes.items()})
+        self.look = nn.ModuleDict()
+        for name in WATCHED:
+            cells = math.prod(grid_of(CAMERAS[NAMES.index(name)])) // 4
+            self.look[name] = nn.Sequential(conv(FOUND, 12, 2), nn.Flatten(), nn.Linear(12 * cells, 24), nn.ReLU())
         self.mix = nn.Sequential(nn.Linear(24 * len(WATCHED), 48), nn.ReLU())
         self.out = nn.Linear(48, 5)
         self.signal = nn.Linear(READ, len(SIGNALS))
 
     def forward(self, main: Tensor, narrow: Tensor, wide: Tensor, rear: Tensor, signs: Tensor) -> Outputs:
         found = zip(WATCHED, (main, narrow, wide, rear), strict=True)
-        seen = [F.relu(self.look[name](given.flatten(1))) for name, given in found]
+        seen = [self.look[name](given) for name, given in found]
         lead, braking, following, oncoming, person = torch.split(self.out(self.mix(torch.cat(seen, 1))), 1, 1)
         return {
             "lead": torch.exp((lead + 2).clamp(-1, 4)),

@@ -1,8 +1,9 @@
-"""Train the 48 networks, in minutes on two cores.
+"""Train the 48 networks, in less than half an hour on two cores.
 
-First one trunk with its four networks learns from all small cameras at once, for a picture teaches the same wherever it
-was taken; then each camera's own copy is tuned on its own pictures. The second stage learns from the features of the
-cameras as they are then. Seeds, one thread and fixed order make a run repeatable on one machine.
+First one trunk with its four networks learns from all cameras that look ahead, another from those that look around, for
+a picture teaches the same wherever it was taken; then each camera's own copy is tuned on its own pictures. The second
+stage learns from the features of the cameras as they are then. What does not wait for another is trained beside it, in
+a process of one thread. Seeds and fixed order make a run repeatable on one machine.
 """
 
 from __future__ import annotations
@@ -10,191 +11,165 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .cameras import CAMERAS, NAMES
-from .heads import READS_SIGNS, WATCHED
+from .cameras import NAMES
+from .heads import READS_SIGNS
 from .lessons import Lessons, heads_of
 from .losses import det_loss, loss_of
-from .network import Depth, Objects, Road, SceneAhead, Trunk
-from .second import MEMORY, SECOND, Memory
+from .second import MEMORY, Memory
+from .stack import BY_NAME, CameraStack, Networks, Weights, alike, answers, build, weights_of, with_weights
 from .topdown import GRID
 from .world import FRAMES
 
 BATCH = 32
 RATE, TUNING_RATE = 4e-3, 1.5e-3
-COMMON_EPOCHS, TUNING_EPOCHS, SECOND_EPOCHS, MEMORY_EPOCHS = 13, 2, 12, 8
-COMMON_STRIDE, TUNING_STRIDE, SECOND_STRIDE = 4, 2, 2  # every so many frames of a clip: neighbours look alike
-PARTS = ("objects", "road", "depth", "scene")
+COMMON_EPOCHS, SECOND_EPOCHS, TRAFFIC_EPOCHS, MEMORY_EPOCHS = 4, 8, 16, 6
+TUNING_EPOCHS = dict.fromkeys(NAMES, 1) | {"main": 3}
+SECOND_STRIDE = 2  # every so many frames of a clip: neighbours look alike
+GROUPS = (READS_SIGNS, tuple(name for name in NAMES if name not in READS_SIGNS))
+MAPPED = ("topdown", "topdown_road", "layout", "path", "parking", "surround")  # trained together, by way of their maps
 Tell = Callable[[str], None]
 
 
-class CameraStack(nn.Module):
-    """A trunk and the four networks of one camera."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        camera = CAMERAS[NAMES.index(name)]
-        self.trunk = Trunk()
-        self.objects = Objects(camera, found=True)
-        self.road, self.depth = Road(camera), Depth(camera)
-        self.scene = SceneAhead()
-
-    def forward(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
-        features = self.trunk(image)["features"]
-        found = {part: self.get_submodule(part)(features) for part in ("objects", "road", "depth")}
-        return {"features": {"features": features}, **found, "scene": self.scene(features, image)}
+def loss_in(outputs: dict[str, dict[str, Tensor]], lessons: Lessons, rows: np.ndarray) -> Tensor:
+    """The sum of the losses of all heads of some networks on some frames; network -> its outputs."""
+    losses = []
+    for network, said in outputs.items():
+        for judged in heads_of(network):
+            if judged.name == "det":
+                targets = lessons.detections(network.removesuffix("_objects"), rows)
+                losses.append(det_loss(said["det_heat"], said["det_box"], targets))
+            else:
+                losses.append(loss_of(judged, said[judged.name], lessons.truth(judged, rows)))
+    return torch.stack(losses).sum()
 
 
-def camera_loss(stack: CameraStack, lessons: Lessons, camera: str, rows: np.ndarray, jitter: Tensor) -> Tensor:
-    """The sum of the losses of all heads of one camera on some frames."""
-    images = (lessons.pictures(camera, rows) * jitter[: len(rows)]).clamp(0, 1)
-    outputs = stack(images)
-    total = det_loss(outputs["objects"]["det_heat"], outputs["objects"]["det_box"], lessons.detections(camera, rows))
-    for part in PARTS:
-        for judged in heads_of(f"{camera}_{part}"):
-            if judged.name != "det":
-                total = total + loss_of(judged, outputs[part][judged.name], lessons.truth(judged, rows))
-    return total
-
-
-def train_cameras(lessons: Lessons, *, seed: int, tell: Tell) -> dict[str, CameraStack]:
-    """camera -> its trained stack, in eval mode."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    common = CameraStack("wide")
-    small = [name for name in NAMES if name != "main"]
+def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -> dict[str, Weights]:
+    """The trunks and networks of some cameras: network -> weights."""
+    lessons, rng = Lessons(folder), start(seed)
+    every = np.arange(len(lessons))
+    common = alike(group)
 
     def mixed() -> Iterator[Tensor]:
-        """Batches that take turns between the small cameras."""
-        frames = np.arange(0, len(lessons), COMMON_STRIDE)
-        turns = [(name, part) for name in small for part in _batches(rng.permutation(frames))]
+        """Batches that take turns between the cameras."""
+        turns = [(name, rows) for name in group for rows in batches(rng.permutation(every))]
         for k in rng.permutation(len(turns)):
-            yield camera_loss(common, lessons, *turns[k], _jitter(rng))
+            name, rows = turns[k]
+            yield loss_in(common[name](jittered(lessons.pictures(name, rows), rng)), lessons, rows)
 
-    _fit(common, mixed, steps=len(small) * (len(lessons) // COMMON_STRIDE // BATCH), epochs=COMMON_EPOCHS, rate=RATE,
-         tell=lambda text: tell(f"common {text}"))  # fmt: skip
-    stacks = {}
-    for name in NAMES:
-        stack = CameraStack(name)
-        stack.load_state_dict(common.state_dict())
+    steps = len(every) // BATCH
+    fit(nn.ModuleDict(common), mixed, steps=len(group) * steps, epochs=COMMON_EPOCHS, rate=RATE,
+        tell=_named(tell, "common", group[0]))  # fmt: skip
+    weights = {}
+    for name in group:
+        stack = copy.deepcopy(common[name])
 
         def own(stack: CameraStack = stack, name: str = name) -> Iterator[Tensor]:
-            for part in _batches(rng.permutation(np.arange(0, len(lessons), TUNING_STRIDE))):
-                yield camera_loss(stack, lessons, name, part, _jitter(rng))
+            for rows in batches(rng.permutation(every)):
+                yield loss_in(stack(jittered(lessons.pictures(name, rows), rng)), lessons, rows)
 
-        _fit(stack, own, steps=len(lessons) // TUNING_STRIDE // BATCH, epochs=TUNING_EPOCHS * (1 + (name == "main")),
-             rate=TUNING_RATE, tell=lambda text, name=name: tell(f"{name} {text}"))  # fmt: skip
-        stacks[name] = stack.eval().requires_grad_(False)
-    return stacks
+        fit(stack, own, steps=steps, epochs=TUNING_EPOCHS[name], rate=TUNING_RATE, tell=_named(tell, name))
+        weights |= {network: weights_of(module) for network, module in stack.networks.items()}
+    return weights
 
 
-def train_second(lessons: Lessons, stacks: dict[str, CameraStack], *, seed: int, tell: Tell) -> dict[str, nn.Module]:
-    """network -> trained network of the second stage, in eval mode."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    nets = nn.ModuleDict({name: make() for name, make in SECOND.items() if name != "memory"})
+def train_maps(folder: Path, cameras: dict[str, Weights], seed: int, tell: Tell) -> dict[str, Weights]:
+    """All of the second stage but `traffic`: network -> weights."""
+    lessons, rng = Lessons(folder), start(seed)
+    networks = with_weights(cameras)
+    nets = nn.ModuleDict({name: build(name) for name in MAPPED})
     rows = np.arange(0, len(lessons), SECOND_STRIDE)
-    seen, found, read = features_of(lessons, stacks, rows)
+    seen = answers(networks, [f"{name}.features" for name in NAMES], lessons, rows)
 
     def lesson() -> Iterator[Tensor]:
-        for at in _batches(rng.permutation(len(rows))):
-            given = {n: f[at].float() for n, f in seen.items()}
-            told = {n: f[at].float() for n, f in found.items()}
-            outputs = second_stage(nets, given, told, read[at].float(), lessons.ego(rows[at]))
-            yield _judged(outputs, lessons, rows[at])
+        for at in batches(rng.permutation(len(rows))):
+            known = {source: features[at].float() for source, features in seen.items()} | {"ego": lessons.ego(rows[at])}
+            outputs = {}
+            for name in MAPPED:
+                outputs[name] = nets[name](**{key: known[source] for key, source in BY_NAME[name].inputs})
+                known |= {f"{name}.{head}": values for head, values in outputs[name].items()}
+            yield loss_in(outputs, lessons, rows[at])
 
-    _fit(nets, lesson, steps=len(rows) // BATCH, epochs=SECOND_EPOCHS, rate=RATE, tell=lambda t: tell(f"second {t}"))
-    nets.eval().requires_grad_(False)
+    fit(nets, lesson, steps=len(rows) // BATCH, epochs=SECOND_EPOCHS, rate=RATE, tell=_named(tell, "second"))
+    networks |= dict(nets.items())
+    memory = train_memory(networks, lessons, rng, tell)
+    return {name: weights_of(networks[name]) for name in MAPPED} | {"memory": weights_of(memory)}
+
+
+def train_memory(networks: Networks, lessons: Lessons, rng: np.random.Generator, tell: Tell) -> Memory:
+    """`memory`, from whole clips."""
     memory = Memory()
-    ground, things = _maps(lessons, stacks, nets)
+    maps = answers(networks, ("topdown.map", "topdown_road.map"), lessons, np.arange(len(lessons)))
+    things, ground = maps["topdown.map"], maps["topdown_road.map"]
 
-    def clips() -> Iterator[Tensor]:
-        for at in _batches(rng.permutation(len(lessons) // FRAMES), 8):
-            state, total = torch.zeros(len(at), MEMORY, GRID, GRID), torch.zeros(())
+    def lesson() -> Iterator[Tensor]:
+        for at in batches(rng.permutation(len(lessons) // FRAMES), 8):
+            state, losses = torch.zeros(len(at), MEMORY, GRID, GRID), []
             for frame in range(FRAMES):
                 now = at * FRAMES + frame
                 outputs = memory(things[now].float(), ground[now].float(), lessons.ego(now), state)
                 state = outputs["memory"]
-                total = total + _judged({"memory": outputs}, lessons, now)
-            yield total / FRAMES
+                losses.append(loss_in({"memory": outputs}, lessons, now))
+            yield torch.stack(losses).mean()
 
-    _fit(memory, clips, steps=len(lessons) // FRAMES // 8, epochs=MEMORY_EPOCHS, rate=RATE,
-         tell=lambda t: tell(f"memory {t}"))  # fmt: skip
-    return {**dict(nets.items()), "memory": memory.eval().requires_grad_(False)}
-
-
-def second_stage(
-    nets: nn.ModuleDict, seen: dict[str, Tensor], found: dict[str, Tensor], read: Tensor, ego: Tensor
-) -> dict[str, dict[str, Tensor]]:
-    """network -> its outputs, of all of the second stage but memory."""
-    outputs = {name: nets[name](**seen) for name in ("topdown", "topdown_road")}
-    things, ground = outputs["topdown"]["map"], outputs["topdown_road"]["map"]
-    outputs["layout"] = nets["layout"](ground=ground, **seen)
-    outputs["path"] = nets["path"](things=things, ground=ground, ego=ego, **{n: seen[n] for n in READS_SIGNS})
-    outputs["traffic"] = nets["traffic"](signs=read, **found)
-    outputs["parking"] = nets["parking"](things=things, ground=ground)
-    outputs["surround"] = nets["surround"](things=things)
-    return outputs
+    fit(memory, lesson, steps=len(lessons) // FRAMES // 8, epochs=MEMORY_EPOCHS, rate=RATE, tell=_named(tell, "memory"))
+    return memory
 
 
-@torch.no_grad()
-def features_of(
-    lessons: Lessons, stacks: dict[str, CameraStack], rows: np.ndarray
-) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """(features of each camera, what those that are watched found, what `main` read) of some frames, half precision."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in NAMES}
-    found: dict[str, list[Tensor]] = {name: [] for name in WATCHED}
-    read: list[Tensor] = []
-    for start in range(0, len(rows), 64):
-        for name in NAMES:
-            outputs = stacks[name](lessons.pictures(name, rows[start : start + 64]))
-            seen[name].append(outputs["features"]["features"].half())
-            if name in found:
-                found[name].append(outputs["objects"]["found"].half())
-            if name == "main":
-                read.append(outputs["scene"]["read"].half())
-    return {n: torch.cat(f) for n, f in seen.items()}, {n: torch.cat(f) for n, f in found.items()}, torch.cat(read)
+def train_traffic(folder: Path, cameras: dict[str, Weights], seed: int, tell: Tell) -> dict[str, Weights]:
+    """`traffic` -> its weights."""
+    lessons, rng = Lessons(folder), start(seed)
+    traffic = build("traffic")
+    learn_traffic(traffic, with_weights(cameras), lessons, rng, epochs=TRAFFIC_EPOCHS, rate=RATE, tell=tell)
+    return {"traffic": weights_of(traffic)}
 
 
-@torch.no_grad()
-def _maps(lessons: Lessons, stacks: dict[str, CameraStack], nets: nn.ModuleDict) -> tuple[Tensor, Tensor]:
-    """The maps of ground and things in all frames, half precision."""
-    ground, things = [], []
-    for start in range(0, len(lessons), 64):
-        seen, _, _ = features_of(lessons, stacks, np.arange(start, min(start + 64, len(lessons))))
-        given = {name: features.float() for name, features in seen.items()}
-        ground.append(nets["topdown_road"](**given)["map"].half())
-        things.append(nets["topdown"](**given)["map"].half())
-    return torch.cat(ground), torch.cat(things)
+def learn_traffic(
+    traffic: nn.Module,
+    networks: Networks,
+    lessons: Lessons,
+    rng: np.random.Generator,
+    *,
+    epochs: int,
+    rate: float,
+    tell: Tell,
+) -> None:
+    """Train `traffic` on what the networks of the cameras find."""
+    rows = np.arange(0, len(lessons), SECOND_STRIDE)
+    inputs = BY_NAME["traffic"].inputs
+    known = answers(networks, [source for _, source in inputs], lessons, rows)
+
+    def lesson() -> Iterator[Tensor]:
+        for at in batches(rng.permutation(len(rows))):
+            outputs = traffic(**{key: known[source][at].float() for key, source in inputs})
+            yield loss_in({"traffic": outputs}, lessons, rows[at])
+
+    fit(traffic, lesson, steps=len(rows) // BATCH, epochs=epochs, rate=rate, tell=_named(tell, "traffic"))
 
 
-def _judged(outputs: dict[str, dict[str, Tensor]], lessons: Lessons, rows: np.ndarray) -> Tensor:
-    total = torch.zeros(())
-    for network, heads in outputs.items():
-        for judged in heads_of(network):
-            total = total + loss_of(judged, heads[judged.name], lessons.truth(judged, rows))
-    return total
-
-
-def _batches(rows: np.ndarray, size: int = BATCH) -> list[np.ndarray]:
+def batches(rows: np.ndarray, size: int = BATCH) -> list[np.ndarray]:
     return [rows[k : k + size] for k in range(0, len(rows) - size + 1, size)]
 
 
-def _jitter(rng: np.random.Generator) -> Tensor:
-    """Brightness and colour cast of each picture; no mirror images, because traffic keeps to one side."""
-    gain = rng.uniform(0.85, 1.15, (BATCH, 1, 1, 1)) * rng.uniform(0.95, 1.05, (BATCH, 3, 1, 1))
-    return torch.from_numpy(gain).float()
+def jittered(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Each picture in another light and colour cast; no mirror images, because traffic keeps to one side."""
+    n = len(images)
+    gain = rng.uniform(0.85, 1.15, (n, 1, 1, 1)) * rng.uniform(0.95, 1.05, (n, 3, 1, 1))
+    return (images * torch.from_numpy(gain).float()).clamp(0, 1)
 
 
-def _fit(
+def fit(
     network: nn.Module, lessons: Callable[[], Iterator[Tensor]], *, steps: int, epochs: int, rate: float, tell: Tell
 ) -> None:
-    network.train()
+    """Train a network, and leave it in eval mode. lessons: the losses of one epoch, one a step."""
+    network.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(epochs * steps, 1) + 1)
     for epoch in range(epochs):
@@ -204,29 +179,30 @@ def _fit(
             value.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
             optimiser.step()
-            if schedule.last_epoch < schedule.total_steps - 1:
-                schedule.step()
+            schedule.step()
             total, count = total + float(value.detach()), count + 1
         tell(f"epoch {epoch + 1} of {epochs}: loss {total / max(count, 1):.3f}, {time.monotonic() - began:.0f} s")
+    network.eval().requires_grad_(False)
 
 
 def train(folder: Path, *, seed: int = 7, tell: Tell = print) -> dict[str, nn.Module]:
-    """All 48 networks by name, from the frames in a folder."""
+    """All 48 networks by name, from the frames in a folder. tell: is called in other processes."""
+    weights: dict[str, Weights] = {}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for job in [pool.submit(train_cameras, folder, group, seed + k, tell) for k, group in enumerate(GROUPS)]:
+            weights |= job.result()
+        jobs = [pool.submit(learn, folder, weights, seed, tell) for learn in (train_maps, train_traffic)]
+        second = [job.result() for job in jobs]
+    return with_weights({**weights, **second[0], **second[1]})
+
+
+def start(seed: int) -> np.random.Generator:
+    """Random numbers that the seed decides, torch's too; one thread, for the order of sums is part of the result."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    lessons = Lessons(folder)
-    stacks = train_cameras(lessons, seed=seed, tell=tell)
-    return shipped(stacks, train_second(lessons, stacks, seed=seed, tell=tell))
+    torch.manual_seed(seed)
+    return np.random.default_rng(seed)
 
 
-def shipped(stacks: dict[str, CameraStack], second: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Network by name, without the parts that nobody reads: `found` where it is not watched, signs beside the car."""
-    networks: dict[str, nn.Module] = {}
-    for name, stack in stacks.items():
-        own = copy.deepcopy(stack)
-        if name not in WATCHED:
-            own.objects.found = None
-        networks |= {name: own.trunk, **{f"{name}_{part}": own.get_submodule(part) for part in PARTS}}
-        if name not in READS_SIGNS:
-            networks[f"{name}_scene"] = own.scene.scene
-    return networks | second
+def _named(tell: Tell, *names: str) -> Tell:
+    return lambda text: tell(f"{' '.join(names)} {text}")
