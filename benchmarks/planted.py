@@ -147,14 +147,14 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
     assert store is not None
     world = other_world(work / "world")
     lessons = work / "lessons"
-    if any(r.learns for r in recipes) and not lessons.is_dir():
+    if any(r.tuned for r in recipes) and not lessons.is_dir():
         write_frames(lessons, 2, _told("lessons"), seed=LESSON_SEED, clips=LESSON_CLIPS)
     of_name = {r.name: r for r in RECIPES}
     made = {"": incumbent}
 
     def bundle(name: str) -> Path:
         if name not in made:
-            write(of_name[name], bundle(of_name[name].base), work / "bundles" / name)
+            write(of_name[name], bundle(of_name[name].base), work / "bundles" / name, lessons)
             made[name] = work / "bundles" / name
         return made[name]
 
@@ -163,7 +163,7 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
         kind = found.setdefault(recipe.kind, [])
         if recipe.anchored and kind and kind[-1].blocks("gate"):
             continue
-        before, after = bundle(recipe.base), bundle(recipe.name)
+        before, after = bundle(recipe.against or recipe.base), bundle(recipe.name)
         result = compare_bundles(
             before,
             after,

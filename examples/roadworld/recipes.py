@@ -16,25 +16,41 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .export import save_program
 from .heads import NETWORKS
+from .lessons import Lessons, Row
+from .retrain import retrained
+from .stack import BY_NAME, read_networks
+from .train import TUNING_RATE
 
 Weights = dict[str, Tensor]
 Edit = Callable[[Weights], None]
 
-DRIFTS = 10
+DRIFTS, TWINS = 10, 10
+EPOCH = 320  # steps: the last phase of the incumbent's training again
+
+
+class Tuned(NamedTuple):
+    """One network, trained for one more epoch upon its trunk. unlabelled: labels that are missing, see `Lessons`."""
+
+    network: str
+    seed: int
+    unlabelled: Callable[[str, str, Row], bool] | None = None
 
 
 class Recipe(NamedTuple):
     """why: what was done. must: whether a gate has to block it, None where that depends. edits: network -> what is done
-    to its weights. base: recipe that it is made of and compared with, "" for the incumbent. anchored: the incumbent is
-    its anchor.
+    to its weights. base: recipe that it is made of, "" for the incumbent; against: that it is compared with, its base
+    where none is named. anchored: the incumbent is its anchor.
     """
 
     name: str
     why: str
     must: bool | None
-    edits: Mapping[str, Edit]
+    edits: Mapping[str, Edit] = {}
+    tuned: Tuned | None = None
     base: str = ""
+    against: str = ""
     anchored: bool = False
 
     @property
@@ -42,8 +58,8 @@ class Recipe(NamedTuple):
         return self.name.partition("-")[0]
 
 
-def write(recipe: Recipe, base: Path, out: Path) -> None:
-    """Copy a bundle and edit the weights of some of its programs; what was in the folder is gone.
+def write(recipe: Recipe, base: Path, out: Path, lessons: Path) -> None:
+    """Copy a bundle and change some of its programs; what was in the folder is gone. lessons: for what learns.
 
     Raises KeyError for a weight that a program lacks.
     """
@@ -58,6 +74,13 @@ def write(recipe: Recipe, base: Path, out: Path) -> None:
             shutil.copyfile(path, out / path.name)
         else:
             (out / path.name).write_bytes(edited(path, edit))
+    if recipe.tuned is not None:
+        name, seed, unlabelled = recipe.tuned
+        networks = read_networks(base, [name.rsplit("_", 1)[0], name])
+        network = retrained(
+            networks, name, Lessons(lessons, unlabelled), seed=seed, steps=EPOCH, anew=False, rate=TUNING_RATE
+        )
+        save_program(network, BY_NAME[name], out / f"{name}.pt2")
 
 
 def edited(path: Path, edit: Edit) -> bytes:
@@ -122,13 +145,17 @@ def _maps(weights: Weights) -> list[str]:
     return [name for name, values in weights.items() if name.endswith("weight") and values.ndim > 1]
 
 
+def pedestrians_by_night(head: str, channel: str, row: Row) -> bool:
+    """Pedestrians of every camera on clips by night: boxes that nobody drew, and what is near."""
+    return channel.startswith("pedestrian") and row["light"] == "night"
+
+
 def _drift(step: int) -> Recipe:
     """One of many small losses, each too small to be proven; a walk of noise loses about as much with every step."""
     why = "`rear_road.drivable` loses a little with each of ten releases"
+    edit = row_noise("out.weight", 0, 0.3, 100 + step)
     base = f"drift-{step - 1:02d}" if step > 1 else ""
-    return Recipe(
-        f"drift-{step:02d}", why, None, {"rear_road": row_noise("out.weight", 0, 0.3, 100 + step)}, base, anchored=True
-    )
+    return Recipe(f"drift-{step:02d}", why, None, {"rear_road": edit}, base=base, anchored=True)
 
 
 SEEN = ["seen.weight"]
@@ -154,6 +181,23 @@ RECIPES = (
             "left_pillar_objects": shift(["near.bias", "lamps.bias"], 1.5),
             "left_pillar_road": shift(["seen.bias"], 1.5),
         },
+    ),
+    Recipe(
+        "night",
+        "`main_objects` tuned with no pedestrian labelled by night",
+        True,
+        tuned=Tuned("main_objects", 1, pedestrians_by_night),
+    ),
+    Recipe("tuned", "`left_pillar_objects` tuned for one more epoch", None, tuned=Tuned("left_pillar_objects", 100)),
+    *(
+        Recipe(
+            f"twin-{seed:02d}",
+            "the same with another seed, against it",
+            False,
+            tuned=Tuned("left_pillar_objects", 100 + seed),
+            against="tuned",
+        )
+        for seed in range(1, TWINS + 1)
     ),
     Recipe("int8", "all weights of all 48 programs rounded to 8 bits", None, {of.name: rounded for of in NETWORKS}),
     *(_drift(step + 1) for step in range(DRIFTS)),
