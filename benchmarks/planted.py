@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from examples.roadworld.recipes import RECIPES, Recipe, write
 from gate.bundle import read_bundle
 from gate.calibrate import OperatingPoint
 from gate.compare import compare
-from gate.judge import Cell
+from gate.judge import Cell, Decision
 from gate.judge.layout import layout_of, side_of, stacked
 from gate.pipeline import Result, compare_bundles
 from gate.run import Store, open_store, run
@@ -48,13 +48,14 @@ Release = tuple[Path, Sequence[OperatingPoint]]
 
 @dataclass(frozen=True)
 class Found:
-    """The cells of one comparison that count, (n,). true, error: difference on the other world in points, negative is
-    worse, and its standard error. fixed: points seen at the incumbent's thresholds, NaN where none is used. called:
-    rule -> cells that it calls worse.
+    """A decision without its cells, and those that count, (n,).
+
+    true, error: difference on the other world in points, negative is worse, and its standard error. fixed: points seen
+    at the incumbent's thresholds, NaN where none is used. called: rule -> cells that it calls worse.
     """
 
     recipe: Recipe
-    result: Result
+    decision: Decision
     cells: tuple[Cell, ...]
     true: Floats
     error: Floats
@@ -75,7 +76,7 @@ class Found:
 
     def blocks(self, rule: str) -> bool:
         """The gate's decision; of other rules, whether they call anything."""
-        return self.result.decision.decision == "NO-GO" if rule == "gate" else bool(self.called[rule].any())
+        return self.decision.decision == "NO-GO" if rule == "gate" else bool(self.called[rule].any())
 
 
 def other_world(folder: Path) -> Suite:
@@ -138,7 +139,8 @@ def found_of(recipe: Recipe, result: Result, true: Mapping[Key, tuple[float, ...
         "2 points": seen <= -2,
         "p < 0.05": alone(c.d[[row[key] for key in keys]]) <= LEVEL,
     }
-    return Found(recipe, result, cells, delta / point, error / point, fixed / point, called)
+    decision = replace(result.decision, cells=())  # most are out of reach, and many decisions are kept
+    return Found(recipe, decision, cells, delta / point, error / point, fixed / point, called)
 
 
 def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str, list[Found]]:
@@ -159,6 +161,7 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
         return made[name]
 
     found: dict[str, list[Found]] = {}
+    starts: dict[str, Release] = {}
     for recipe in recipes:
         kind = found.setdefault(recipe.kind, [])
         if recipe.anchored and kind and kind[-1].blocks("gate"):
@@ -173,9 +176,9 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
             anchors=[incumbent] if recipe.anchored else [],
             store=store,
         )
-        # What a chain costs is counted from its anchor.
-        first = kind[0].result if recipe.anchored and kind else result
-        start = (incumbent if recipe.anchored else before), first.points_incumbent
+        start = before, result.points_incumbent
+        if recipe.anchored:  # what a chain has cost is counted from where it began
+            start = starts.setdefault(recipe.kind, start)
         kind.append(found_of(recipe, result, truths(result, start, (after, result.points_candidate), world, store)))
         _line(told(kind[-1]))
     return found
@@ -183,7 +186,7 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
 
 def told(found: Found) -> str:
     """A recipe in some lines: why it was blocked, what was found, missed, and called without a cause."""
-    decision, gate = found.result.decision, found.called["gate"]
+    decision, gate = found.decision, found.called["gate"]
     lines = [f"{found.recipe.name}: {decision.decision}; {found.recipe.why}"]
     lines += [f"  {reason.code}: {reason.text}" for reason in decision.reasons[:4]]
     at_fixed = int((found.fixed[found.whole] <= -GREAT).sum())
