@@ -4,7 +4,8 @@
     python -m examples.roadworld define SUITE             suite.toml and policy.toml
     python -m examples.roadworld render SUITE             pictures and truths of the exam
     python -m examples.roadworld lessons FOLDER           the same of another world, to learn from
-    python -m examples.roadworld train FOLDER BUNDLE      the 48 networks, learned from such a folder
+    python -m examples.roadworld train FOLDER BUNDLE      the 48 networks, learned from such a folder: release 1.0.0
+    python -m examples.roadworld candidate FOLDER BUNDLE OUT    two of them retrained: release 1.1.0
 
 `gate suite freeze SUITE` writes the lock after `define` and `render`; where there is one, `gate suite check SUITE` says
 whether what was rendered is what was frozen.
@@ -44,7 +45,10 @@ def main() -> None:
     train.add_argument("lessons", type=Path)
     train.add_argument("out", type=Path)
     train.add_argument("--seed", type=int, default=7)
-    train.add_argument("--version", default="1.0.0")
+    candidate = commands.add_parser("candidate", help="retrain two networks of a bundle and write the release")
+    candidate.add_argument("lessons", type=Path)
+    candidate.add_argument("bundle", type=Path)
+    candidate.add_argument("out", type=Path)
     given = parser.parse_args()
     if given.command == "look":
         contact_sheet([make_clip(given.seed, k) for k in range(given.clips)], given.frame, 3, given.out)
@@ -56,12 +60,19 @@ def main() -> None:
         write_frames(given.out, given.processes, _told)
     elif given.command == "lessons":
         write_frames(given.out, given.processes, _told, seed=LESSON_SEED, clips=LESSON_CLIPS)
-    else:
+    elif given.command == "train":
         from .export import write_bundle  # torch takes seconds to import, and pictures do not need it
         from .train import train as trained
 
         why = f"Trained with seed {given.seed} by `python -m examples.roadworld train`."
-        write_bundle(given.out, trained(given.lessons, seed=given.seed), version=given.version, why=why)
+        write_bundle(given.out, trained(given.lessons, seed=given.seed), version="1.0.0", why=why)
+    else:
+        from .export import write_bundle
+        from .retrain import candidate as retrained
+        from .stack import read_networks
+
+        why = "1.0.0, but `main_objects` learned for longer, its lamps anew from clips by day; `traffic` follows."
+        write_bundle(given.out, retrained(read_networks(given.bundle), given.lessons), version="1.1.0", why=why)
 
 
 def _told(done: int, total: int) -> None:
