@@ -50,8 +50,8 @@ Release = tuple[Path, Sequence[OperatingPoint]]
 class Found:
     """A decision without its cells, and those that count, (n,).
 
-    true, error: difference on the other world in points, negative is worse, and its standard error. fixed: points seen
-    at the incumbent's thresholds, NaN where none is used. called: rule -> cells that it calls worse.
+    true, error: difference on the other world in points, negative is worse, and its standard error. called: rule ->
+    cells that it calls worse.
     """
 
     recipe: Recipe
@@ -59,7 +59,6 @@ class Found:
     cells: tuple[Cell, ...]
     true: Floats
     error: Floats
-    fixed: Floats
     called: Mapping[str, Mask]
 
     @property
@@ -67,8 +66,8 @@ class Found:
         return (self.true <= -GREAT) & (self.true + SURE * self.error < 0)
 
     @property
-    def small(self) -> Mask:
-        return ~self.great & (self.true <= -LEAST) & (self.true + SURE * self.error < 0)
+    def none(self) -> Mask:
+        return self.true > -LEAST
 
     @property
     def whole(self) -> Mask:
@@ -107,6 +106,7 @@ def truths(result: Result, before: Release, after: Release, world: Suite, store:
     return {
         (names[questions[q].prediction], questions[q].metric, world.frames.slices[s].name): numbers
         for q, s, *numbers in zip(found.question, found.slice, found.delta, found.se, strict=True)
+        if np.isfinite(numbers).all()
     }
 
 
@@ -125,22 +125,27 @@ def found_of(recipe: Recipe, result: Result, true: Mapping[Key, tuple[float, ...
     cells = tuple(
         cell
         for cell in result.decision.cells
-        if cell.impact == "reached" and cell.tier != "advisory" and cell.delta is not None and cell.task != "group"
+        if cell.impact == "reached" and cell.tier != "advisory" and cell.delta is not None and _key(cell) in true
     )
-    keys = [(cell.prediction, cell.metric, cell.slice) for cell in cells]
+    keys = [_key(cell) for cell in cells]
     point = np.array([cell.margin / 5 if cell.unit else 0.01 for cell in cells])
-    fixed = np.array([cell.delta_at_incumbent_threshold for cell in cells], dtype=float)
+    fixed = np.array([cell.delta_at_incumbent_threshold for cell in cells], dtype=float) / point
     seen = np.array([cell.delta_worse for cell in cells], dtype=float) / point
-    delta, error = np.array([true.get(key, (np.nan, np.nan)) for key in keys], dtype=float).reshape(-1, 2).T
+    delta, error = np.array([true[key] for key in keys], dtype=float).reshape(-1, 2).T
     called = {
         "gate": np.array([cell.verdict == "regressed" for cell in cells], dtype=bool),
         "any drop": seen < 0,
         "1 point": seen <= -1,
         "2 points": seen <= -2,
+        "2 points, fixed": np.where(np.isnan(fixed), seen, fixed) <= -2,
         "p < 0.05": alone(c.d[[row[key] for key in keys]]) <= LEVEL,
     }
     decision = replace(result.decision, cells=())  # most are out of reach, and many decisions are kept
-    return Found(recipe, decision, cells, delta / point, error / point, fixed / point, called)
+    return Found(recipe, decision, cells, delta / point, error / point, called)
+
+
+def _key(cell: Cell) -> Key:
+    return cell.prediction, cell.metric, cell.slice
 
 
 def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str, list[Found]]:
@@ -189,12 +194,10 @@ def told(found: Found) -> str:
     decision, gate = found.decision, found.called["gate"]
     lines = [f"{found.recipe.name}: {decision.decision}; {found.recipe.why}"]
     lines += [f"  {reason.code}: {reason.text}" for reason in decision.reasons[:4]]
-    at_fixed = int((found.fixed[found.whole] <= -GREAT).sum())
-    lines.append(f"  at the incumbent's thresholds {at_fixed} cells of the whole exam lose {GREAT:g} points")
     for what, cells in (
-        ("found", gate & (found.great | found.small)),
+        ("found", gate & ~found.none),
         ("missed", ~gate & found.great),
-        ("false", gate & ~(found.great | found.small)),
+        ("false", gate & found.none),
     ):
         worst = np.flatnonzero(cells)[np.argsort(found.true[cells])]
         named = (
@@ -211,9 +214,7 @@ def decisions(found: Mapping[str, Sequence[Found]]) -> str:
     rules = list(next(iter(found.values()))[0].called)
     rows = []
     for kind, releases in found.items():
-        recipe = releases[0].recipe
-        owed = {True: "yes", False: "no", None: "–"}[recipe.must]
-        row = [kind, recipe.why, owed]
+        recipe, row = releases[0].recipe, []
         for rule in rules:
             blocked = [f.blocks(rule) for f in releases]
             if recipe.anchored:
@@ -222,24 +223,24 @@ def decisions(found: Mapping[str, Sequence[Found]]) -> str:
                 row.append(f"{sum(blocked)} of {len(releases)}")
             else:
                 row.append("yes" if blocked[0] else "no")
-        rows.append(row)
+        rows.append([kind, recipe.why, {True: "yes", False: "no", None: "–"}[recipe.must], *row])
     return markdown(["recipe", "what was done", "must be blocked", *rules], rows)
 
 
 def counts(found: Mapping[str, Sequence[Found]], chosen: Callable[[Found], Mask]) -> str:
-    """Table: cells by true loss, and those of them that each rule calls."""
+    """Table: cells by true loss, and how many of each kind every rule calls worse: great / between / none."""
     rules = list(next(iter(found.values()))[0].called)
     rows = []
     for kind, releases in found.items():
-        parts = [(f.great & chosen(f), f.small & chosen(f), ~(f.great | f.small) & chosen(f)) for f in releases]
-        row = [kind, *(f"{sum(int(part[k].sum()) for part in parts):,}" for k in range(3))]
+        kinds = [(f.great, ~f.great & ~f.none, f.none) for f in releases]
+        totals = [sum(int((k[i] & chosen(f)).sum()) for f, k in zip(releases, kinds, strict=True)) for i in range(3)]
+        row = [kind, " / ".join(f"{n:,}" for n in totals)]
         for rule in rules:
-            called = [[int((f.called[rule] & p).sum()) for p in part] for f, part in zip(releases, parts, strict=True)]
-            great, small, none = (sum(column) for column in zip(*called, strict=True))
-            row.append(f"{great:,} + {small:,}, {none:,}")
+            called = [f.called[rule] & chosen(f) for f in releases]
+            hits = [sum(int((k[i] & c).sum()) for c, k in zip(called, kinds, strict=True)) for i in range(3)]
+            row.append(" / ".join(f"{n:,}" for n in hits))
         rows.append(row)
-    header = ["recipe", f"truly lost ≥ {GREAT:g} points", f"{LEAST:g} to {GREAT:g}", "sound", *rules]
-    return markdown(header, rows)
+    return markdown(["recipe", "cells", *rules], rows)
 
 
 def _line(text: str) -> None:
@@ -261,8 +262,11 @@ def main() -> None:
     chosen = given.only.split(",") if given.only else [r.kind for r in RECIPES]
     found = examined([r for r in RECIPES if {r.name, r.kind} & set(chosen)], given.incumbent, given.work)
     print("Is it blocked?\n\n" + decisions(found))
-    print("\nCells of the whole exam, and of them found great + small, false:\n\n" + counts(found, lambda f: f.whole))
-    print("\nCells of slices:\n\n" + counts(found, lambda f: ~f.whole))
+    what = (
+        f"that truly lost {GREAT:g} points or more / less or unsure / less than {LEAST:g}, and how many each rule calls"
+    )
+    print(f"\nCells of the whole exam {what}:\n\n" + counts(found, lambda f: f.whole))
+    print("\nThe same of slices:\n\n" + counts(found, lambda f: ~f.whole))
 
 
 if __name__ == "__main__":
