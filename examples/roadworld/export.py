@@ -14,6 +14,7 @@ from .heads import NETWORKS, Network
 from .network import FEATURES, FOUND, READ, grid_of
 from .second import MAP, MEMORY
 from .topdown import GRID
+from .truth import ATTRIBUTES
 
 
 def shape_of(source: str) -> tuple[int, ...]:
@@ -26,6 +27,8 @@ def shape_of(source: str) -> tuple[int, ...]:
         return 3, camera.height // FINE, camera.width // FINE
     if head == "read":
         return (READ,)
+    if head == "attributes":
+        return (len(ATTRIBUTES),)
     if head == "map":
         return MAP, GRID, GRID
     if head == "memory":

@@ -165,7 +165,11 @@ def _networks() -> tuple[Network, ...]:
         "layout": ((*every, maps[1]), ()),
         "path": ((*ahead, *maps, ego), ()),
         "traffic": (
-            (*((camera, f"{camera}_objects.found") for camera in WATCHED), ("signs", "main_scene.read")),
+            (
+                *((camera, f"{camera}_objects.found") for camera in WATCHED),
+                *((f"{camera}_signs", f"{camera}_scene.read") for camera in READS_SIGNS),
+                ("lamps", "narrow_objects.attributes"),  # the car ahead is nearest in a long lens
+            ),
             (),
         ),
         "parking": (maps, ()),

@@ -28,12 +28,14 @@ def _plain_loss(judged: Judged, said: Tensor, truth: Tensor) -> Tensor:
         known = truth >= 0
         return F.cross_entropy(said[known], truth[known].long()) if known.any() else said.sum() * 0
     if judged.task == "segmentation":
-        weight = torch.tensor([0.4] + [1.0] * (said.shape[1] - 1))
+        weight = torch.tensor([{"none": 0.4, "stop": 3.0}.get(name, 1.0) for name in judged.channels])  # stop is rare
         return F.cross_entropy(said, truth.long(), weight=weight, ignore_index=IGNORE)
     if judged.task in ("binary", "multilabel", "occupancy"):
         truth = truth.float()
         known = ~torch.isnan(truth) & (truth != IGNORE)
-        return 2 * F.binary_cross_entropy_with_logits(said[known], truth[known]) if known.any() else said.sum() * 0
+        rare = torch.tensor(5.0 if judged.head == "topdown.objects" else 1.0)  # a person fills one cell of six hundred
+        loss = F.binary_cross_entropy_with_logits(said[known], truth[known], pos_weight=rare)
+        return 2 * loss if known.any() else said.sum() * 0
     known = ~torch.isnan(truth)
     if not known.any():
         return said.sum() * 0

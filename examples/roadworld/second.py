@@ -17,7 +17,7 @@ from .driving import CORRIDORS, FAN, OFFSETS, SECTORS, STALLS
 from .heads import READS_SIGNS, WATCHED
 from .network import FEATURES, FOUND, READ, Outputs, conv, grid_of, pooled
 from .topdown import CLASSES, COARSE, GRID, HALF, SIDE
-from .truth import CELL, KINDS, SIGNALS
+from .truth import ATTRIBUTES, CELL, KINDS, SIGNALS
 from .world import PLACES
 
 MAP, MEMORY = 8, 12  # channels
@@ -30,8 +30,8 @@ def middles() -> tuple[Tensor, Tensor]:
     return ahead, left
 
 
-def seen_from(name: str) -> tuple[Tensor, Tensor]:
-    """(index, mask) of the feature of a camera that shows the ground of each cell: (GRID * GRID,) each."""
+def seen_from(name: str, up: int = 0) -> tuple[Tensor, Tensor]:
+    """(index, mask) of the feature of a camera that shows what is so many cm above each cell: (GRID * GRID,) each."""
     camera = CAMERAS[NAMES.index(name)]
     ahead, left = middles()
     yaw = camera.yaw / 4096 * 2 * math.pi
@@ -39,7 +39,7 @@ def seen_from(name: str) -> tuple[Tensor, Tensor]:
     depth, right = x * math.cos(yaw) + y * math.sin(yaw), x * math.sin(yaw) - y * math.cos(yaw)
     safe = depth.clamp(min=20.0)
     column = (camera.width / 2 + camera.focal * right / safe) / (FINE * CELL)
-    row = (camera.horizon + camera.focal * camera.up / safe) / (FINE * CELL)
+    row = (camera.horizon + camera.focal * (camera.up - up) / safe) / (FINE * CELL)
     rows, columns = grid_of(camera)
     inside = (depth > 20) & (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     index = row.long().clamp(0, rows - 1) * columns + column.long().clamp(0, columns - 1)
@@ -47,19 +47,23 @@ def seen_from(name: str) -> tuple[Tensor, Tensor]:
 
 
 class TopDown(nn.Module):
-    """What all cameras saw of the ground, refined from above. Returns `map`, (B, MAP, GRID, GRID), and the rasters."""
+    """What all cameras saw, refined from above. Returns `map`, (B, MAP, GRID, GRID), and the rasters.
 
-    def __init__(self, outputs: Mapping[str, int]) -> None:
+    ups: cm above the ground at which features are fetched: who stands on a cell shows above it.
+    """
+
+    def __init__(self, outputs: Mapping[str, int], ups: tuple[int, ...] = (0,)) -> None:
         super().__init__()
-        self.outputs = dict(outputs)
-        self.look = nn.ModuleDict({name: nn.Conv2d(FEATURES, 14, 1) for name in NAMES})
-        for name in NAMES:
-            index, mask = seen_from(name)
-            self.register_buffer(f"index_{name}", index, persistent=False)
-            self.register_buffer(f"mask_{name}", mask, persistent=False)
+        self.outputs, self.ups = dict(outputs), ups
+        self.look = nn.ModuleDict({f"{name}_{up}": nn.Conv2d(FEATURES, 14, 1) for up in ups for name in NAMES})
+        for up in ups:
+            for name in NAMES:
+                index, mask = seen_from(name, up)
+                self.register_buffer(f"index_{name}_{up}", index, persistent=False)
+                self.register_buffer(f"mask_{name}_{up}", mask, persistent=False)
         place = torch.stack(middles()) / HALF
         self.register_buffer("place", torch.cat([place, place.abs()])[None], persistent=False)
-        self.mix = nn.Sequential(conv(14 + 4, 24), conv(24, 24), conv(24, 24))
+        self.mix = nn.Sequential(conv(14 * len(ups) + 4, 24), conv(24, 24), conv(24, 24))
         self.out = nn.Conv2d(24, sum(outputs.values()), 1)
         self.map = conv(24, MAP, size=1)
 
@@ -67,13 +71,17 @@ class TopDown(nn.Module):
         self, main: Tensor, narrow: Tensor, wide: Tensor, left_pillar: Tensor, right_pillar: Tensor,
         left_repeater: Tensor, right_repeater: Tensor, rear: Tensor,
     ) -> Outputs:  # fmt: skip
-        total = torch.zeros(1)
-        for name, features in zip(
-            NAMES, (main, narrow, wide, left_pillar, right_pillar, left_repeater, right_repeater, rear), strict=True
-        ):
-            flat = self.look[name](features).flatten(2)
-            total = total + flat.index_select(2, getattr(self, f"index_{name}")) * getattr(self, f"mask_{name}")
-        grid = F.relu(total).unflatten(2, (GRID, GRID))
+        cameras = (main, narrow, wide, left_pillar, right_pillar, left_repeater, right_repeater, rear)
+        grids = []
+        for up in self.ups:
+            total = torch.zeros(1)
+            for name, features in zip(NAMES, cameras, strict=True):
+                flat = (
+                    self.look[f"{name}_{up}"](features).flatten(2).index_select(2, getattr(self, f"index_{name}_{up}"))
+                )
+                total = total + flat * getattr(self, f"mask_{name}_{up}")
+            grids.append(F.relu(total).unflatten(2, (GRID, GRID)))
+        grid = torch.cat(grids, 1)
         y = self.mix(torch.cat([grid, self.place.expand(grid.shape[0], -1, -1, -1)], 1))
         parts = torch.split(self.out(y), list(self.outputs.values()), 1)
         rasters = {
@@ -159,21 +167,24 @@ class Traffic(nn.Module):
         for name in WATCHED:
             cells = math.prod(grid_of(CAMERAS[NAMES.index(name)])) // 4
             self.look[name] = nn.Sequential(conv(FOUND, 12, 2), nn.Flatten(), nn.Linear(12 * cells, 24), nn.ReLU())
-        self.mix = nn.Sequential(nn.Linear(24 * len(WATCHED), 48), nn.ReLU())
+        self.mix = nn.Sequential(nn.Linear(24 * len(WATCHED) + len(ATTRIBUTES), 48), nn.ReLU())
         self.out = nn.Linear(48, 5)
-        self.signal = nn.Linear(READ, len(SIGNALS))
+        self.signal = nn.Linear(READ * len(READS_SIGNS), len(SIGNALS))
 
-    def forward(self, main: Tensor, narrow: Tensor, wide: Tensor, rear: Tensor, signs: Tensor) -> Outputs:
+    def forward(
+        self, main: Tensor, narrow: Tensor, wide: Tensor, rear: Tensor,
+        main_signs: Tensor, narrow_signs: Tensor, wide_signs: Tensor, lamps: Tensor,
+    ) -> Outputs:  # fmt: skip
         found = zip(WATCHED, (main, narrow, wide, rear), strict=True)
         seen = [self.look[name](given) for name, given in found]
-        lead, braking, following, oncoming, person = torch.split(self.out(self.mix(torch.cat(seen, 1))), 1, 1)
+        lead, braking, following, oncoming, person = torch.split(self.out(self.mix(torch.cat([*seen, lamps], 1))), 1, 1)
         return {
             "lead": torch.exp((lead + 2).clamp(-1, 4)),
             "braking": braking,
             "following": following,
             "oncoming": oncoming,
             "person": person,
-            "signal": self.signal(signs),
+            "signal": self.signal(torch.cat([main_signs, narrow_signs, wide_signs], 1)),
         }
 
 
@@ -233,7 +244,7 @@ def _moved(memory: Tensor, ego: Tensor) -> Tensor:
 
 
 SECOND = {
-    "topdown": lambda: TopDown({"objects": len(CLASSES)}),
+    "topdown": lambda: TopDown({"objects": len(CLASSES)}, (0, 90)),
     "topdown_road": lambda: TopDown({"drivable": 1, "edge": 1, "marking": 1}),
     "layout": Layout,
     "path": Path,
