@@ -635,14 +635,15 @@ def test_a_program_that_is_swapped_after_it_was_digested_is_not_loaded(
 ) -> None:
     program_bundle(pictures / "old", programs.honest)
     program_bundle(pictures / "new", programs.named_output)
-    real = process.scanned
+    real = process.program_bytes
 
-    def swapped(path: Path) -> bytes:
-        if path.parent.name == "new":
-            path.write_bytes(programs.three_channels)
-        return real(path)
+    def swapped(network: bundles.Network) -> bytes:
+        assert network.program is not None
+        if network.program.parent.name == "new":
+            network.program.write_bytes(programs.three_channels)
+        return real(network)
 
-    monkeypatch.setattr(process, "scanned", swapped)
+    monkeypatch.setattr(process, "program_bytes", swapped)
     session.end_workers()
     ended = gate(*COMPARE, cwd=pictures)
     assert (ended.code, ended.made) == (4, ())

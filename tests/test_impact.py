@@ -19,7 +19,7 @@ from torch import nn
 
 import gate.pipeline as pipeline
 from gate.bundle import Bundle, Impact, Network, digests_of, impact_of, read_bundle, scanned
-from gate.errors import BundleError
+from gate.errors import BundleError, LockError, RefusedError
 from gate.judge import Decision
 from gate.pipeline import Result, compare_bundles
 from gate.run import Watch, local, open_store, partition, program, run, session, stack, watched
@@ -379,7 +379,7 @@ def test_after_a_false_claim_nothing_of_the_candidate_comes_from_the_store(
 ) -> None:
     old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["range"])
 
-    def blind(bundle: Bundle, outputs: Collection[str]) -> dict[str, str]:
+    def blind(bundle: Bundle, outputs: Collection[str], noted: object) -> dict[str, str]:
         return {output: f"blind {output}" for output in outputs}
 
     lie = replace(impact(old, new), identical=("cam.sign", "cam.range", "cam.spare"), reached=())
@@ -517,18 +517,65 @@ def test_heads_that_a_release_left_alone_are_not_run_again_when_it_ships(
     assert shipped.evidence["cam.sign"] == first.evidence["cam.sign"]
 
 
-def test_the_digests_of_a_bundle_are_kept_and_a_damaged_list_is_made_again(
-    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the programs that were read for the digests of their heads."""
+    found: list[str] = []
+    scan = scanned
+    monkeypatch.setattr("gate.bundle.impact.scanned", lambda path: found.append(path.stem) or scan(path))
+    return found
+
+
+def test_what_a_program_is_made_of_is_noted_and_a_damaged_note_is_made_again(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, opened: list[str]
 ) -> None:
     store, suite = open_store(tmp_path / "store", print, required=True), read_suite(exam)
     made = read_bundle(bundle(tmp_path / "old", programs["old"]))
-    opened: list[Path] = []
-    scan = scanned
-    monkeypatch.setattr("gate.bundle.impact.scanned", lambda path: opened.append(path) or scan(path))
     first = made_by(made, suite.heads, store)
     assert made_by(made, suite.heads, store) == first == made_by(made, suite.heads)
-    assert len(opened) == 2  # of these three, the second read them from the store
-    (kept,) = (tmp_path / "store" / "bundles").iterdir()
-    kept.write_text(kept.read_text().replace('"cam.sign": "', '"cam.sign": "0'))
+    assert opened == ["cam"] * 2  # of these three, the second read the note
+    (kept,) = (tmp_path / "store" / "notes").iterdir()
+    kept.write_text(kept.read_text().replace('"sign": ["', '"sign": ["0'))
     assert made_by(made, suite.heads, store) == first
-    assert len(opened) == 3
+    assert opened == ["cam"] * 3
+
+
+def test_of_a_new_release_only_programs_that_are_new_or_read_something_new_are_opened(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    store, suite = open_store(tmp_path / "store", print, required=True), read_suite(exam)
+    top = archive(Reader(), (2,))
+    old, other_head, trunk = (
+        read_bundle(bundle(tmp_path / name, programs[name], top=top, more=top)) for name in ("old", "range", "gain")
+    )
+    made_by(old, suite.heads, store)
+    assert opened == ["cam", "top"]  # equal programs that read the same are one
+    for release, read in ((other_head, ["cam"]), (trunk, ["cam", "top"])):
+        opened.clear()
+        found = made_by(release, suite.heads, store)
+        assert opened == read
+        assert found == made_by(release, suite.heads)
+
+
+def test_a_program_under_the_name_of_another_format_is_refused_though_its_bytes_are_known(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path
+) -> None:
+    store, suite = open_store(tmp_path / "store", print, required=True), read_suite(exam)
+    made_by(read_bundle(bundle(tmp_path / "old", programs["old"])), suite.heads, store)
+    other = bundle(tmp_path / "new", programs["old"])
+    (other / "cam.pt2").rename(other / "cam.onnx")
+    (other / "bundle.toml").write_text((other / "bundle.toml").read_text().replace("cam.pt2", "cam.onnx"))
+    with pytest.raises(RefusedError, match="under the name of"):
+        made_by(read_bundle(other), suite.heads, store)
+
+
+def test_a_program_that_was_changed_since_it_was_digested_leaves_no_note(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path
+) -> None:
+    store, suite = open_store(tmp_path / "store", print, required=True), read_suite(exam)
+    folder = bundle(tmp_path / "old", programs["old"])
+    made = read_bundle(folder)
+    (folder / "cam.pt2").write_bytes(programs["range"])
+    with pytest.raises(LockError, match="changed while it was read"):
+        made_by(made, suite.heads, store)
+    assert not (tmp_path / "store" / "notes").exists()

@@ -518,8 +518,8 @@ def test_a_network_that_no_judged_head_needs_is_not_run(
     dag: tuple[Path, Path, dict[str, Array]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite, bundle, _ = dag
-    scan, scanned = process.scanned, list[str]()
-    monkeypatch.setattr(process, "scanned", lambda path: scanned.append(path.name) or scan(path))
+    read, scanned = process.program_bytes, list[str]()
+    monkeypatch.setattr(process, "program_bytes", lambda n: scanned.append(n.program.name) or read(n))
     session.end_workers()  # a program that ran in this process would not be loaded again
     run(read_bundle(bundle), read_suite(suite), ["trunk.sum"])
     assert scanned == ["trunk.pt2"]

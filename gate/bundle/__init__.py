@@ -2,7 +2,7 @@
 
 from gate.bundle.bundle import LOCK, MANIFEST, Bundle, Network, lock_bundle, read_bundle
 from gate.bundle.describe import Description, Port, describe
-from gate.bundle.impact import Cause, Impact, digests_of, impact_of, program_graph
+from gate.bundle.impact import Cause, Impact, digests_of, impact_of, program_bytes, program_graph
 from gate.bundle.made import Graph, Node
 from gate.bundle.onnx_scan import looks_like_onnx
 from gate.bundle.scan import scanned
@@ -23,6 +23,7 @@ __all__ = [
     "impact_of",
     "lock_bundle",
     "looks_like_onnx",
+    "program_bytes",
     "program_graph",
     "read_bundle",
     "scanned",

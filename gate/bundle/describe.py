@@ -13,11 +13,10 @@ from typing import Any
 
 from gate.bundle.bundle import Bundle, Network
 from gate.bundle.graph import bound
-from gate.bundle.impact import graph_in
+from gate.bundle.impact import fed_to, graph_in, heads_of, program_bytes
 from gate.bundle.made import Graph, NotUnderstoodError
 from gate.bundle.onnx_graph import inputs_of, outputs_of
 from gate.bundle.onnx_scan import looks_like_onnx, read_onnx
-from gate.bundle.scan import scanned
 from gate.bundle.tensors import TYPES
 from gate.errors import BundleError
 
@@ -57,14 +56,14 @@ class Description:
 def describe(bundle: Bundle) -> dict[str, Description]:
     """network -> what its program says of itself; each file is read once.
 
-    Raises RefusedError and BundleError as `scanned` does, and BundleError where outputs are not those of the manifest.
+    Raises as `program_bytes` does, and BundleError where outputs are not those of the manifest.
     """
     graphs, found = dict[str, Graph](), dict[str, Description]()
     for network in bundle.networks:
         if network.program is None:
             continue
-        data = scanned(network.program)
-        graphs[network.name] = graph = graph_in(network, data, graphs)
+        data = program_bytes(network)
+        graphs[network.name] = graph = graph_in(network, data, fed_to(network, heads_of(graphs)))
         try:
             told = _of_onnx(network, data) if looks_like_onnx(data) else _of_archive(network, data)
         except (NotUnderstoodError, LookupError, TypeError, ValueError, AttributeError) as error:

@@ -5,14 +5,19 @@ A head of one network that reads a head of another hangs on that head alone, not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gate.bundle.bundle import Bundle, Network
 from gate.bundle.graph import read_graph
 from gate.bundle.made import Graph, Leaf, Made, Node, digest
 from gate.bundle.scan import scanned
+from gate.errors import LockError
+from gate.lock import digest_of
+
+#: Answers a question as it was answered before, else by the work.
+Noted = Callable[[str, Callable[[], Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,54 @@ def program_graph(network: Network, data: bytes) -> Graph:
     return read_graph(data, network.heads, {name: _source(source) for name, source in network.inputs})
 
 
-def digests_of(bundle: Bundle, outputs: Collection[str]) -> dict[str, str]:
+def digests_of(
+    bundle: Bundle, outputs: Collection[str], noted: Noted = lambda question, work: work()
+) -> dict[str, str]:
     """Output `network.head` -> digest of all that it is made of: of a program, its own subgraph with its weights and
     those of the heads that it reads; of recorded predictions, their files.
 
-    Raises RefusedError and BundleError as `scanned` does.
+    noted: may know what was found of a program before, by its bytes and what it is fed; such a program is not opened.
+    It was scanned when the note was made, by the same version of gate, and is scanned again if it is ever loaded.
+    Raises RefusedError, BundleError and LockError as `program_bytes` does.
     """
-    made = {name: m.digest for name, m in heads_of(graphs_of(bundle)).items()}
+    made: dict[str, Made] = {}
+    for network in bundle.networks:
+        if network.program is not None:
+            found = noted(*_asked(network, fed_to(network, made)))
+            made |= {f"{network.name}.{head}": Made(*pair) for head, pair in found.items()}
     recorded = {n.name: n.digest for n in bundle.networks if n.program is None}
     return {
         output: digest("recorded", recorded[output.partition(".")[0]], output)
         if output.partition(".")[0] in recorded
-        else made[output]
+        else made[output].digest
         for output in outputs
     }
+
+
+def _asked(network: Network, fed: Mapping[str, Made]) -> tuple[str, Callable[[], dict[str, list[str]]]]:
+    """A question that names all of a network that `graph_in` and the scan look at, and what answers it: head -> digest
+    and form.
+    """
+    assert network.program is not None
+    wiring = [network.heads, network.state, network.window, {name: [m.digest, m.form] for name, m in fed.items()}]
+
+    def work() -> dict[str, list[str]]:
+        heads = graph_in(network, program_bytes(network), fed).heads
+        return {head: [made.digest, made.form] for head, made in heads.items()}
+
+    return digest(network.content, network.program.suffix, wiring), work
+
+
+def program_bytes(network: Network) -> bytes:
+    """The bytes of a network's program that are safe to load, and those that its digest names.
+
+    Raises RefusedError and BundleError as `scanned` does, LockError when the file is not the one that was digested.
+    """
+    assert network.program is not None
+    data = scanned(network.program)
+    if digest_of(digest_of(data).encode()) != network.content:
+        raise LockError("the program was changed while it was read", where=str(network.program), mend="run again")
+    return data
 
 
 def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
@@ -82,32 +121,39 @@ def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
         if network.name in unread:
             found[network.name] = _unread(network)
             continue
-        found[network.name] = graph_in(network, scanned(network.program), found)
+        found[network.name] = graph_in(network, program_bytes(network), fed_to(network, heads_of(found)))
     return found
 
 
-def graph_in(network: Network, data: bytes, upstream: Mapping[str, Graph]) -> Graph:
-    """The graph of a network's program, which reads heads of others, and what it left itself of the frame before.
-
-    data: what `scanned` answered of it. A head that takes a state hangs on all states of its network, and these on one
-    another: a second reading feeds them with what the first one made of them.
-    """
-    made, fed = heads_of(upstream), dict[str, Made]()
+def fed_to(network: Network, made: Mapping[str, Made]) -> dict[str, Made]:
+    """Program input -> what is fed into it, of a state only where it comes from; made: heads that others read."""
+    fed: dict[str, Made] = {}
     for name, source in network.inputs:
         fed[name] = _source(source) if "." not in source or name in network.state else made[source]
         if network.window:
             before = fed[name]
             fed[name] = Made(*(digest("window", network.window, part) for part in (before.digest, before.form)))
+    return fed
+
+
+def graph_in(network: Network, data: bytes, fed: Mapping[str, Made]) -> Graph:
+    """The graph of a network's program, which reads heads of others, and what it left itself of the frame before.
+
+    data: what `scanned` answered of it; fed: as `fed_to` tells. A head that takes a state hangs on all states of its
+    network, and these on one another: a second reading feeds them with what the first one made of them.
+    """
     graph = read_graph(data, network.heads, fed)
     left = sorted(source.partition(".")[2] for name, source in network.inputs if name in network.state)
     if not left:
         return graph
     states = [graph.heads[head] for head in left]
-    for name, source in network.inputs:
-        if name in network.state:
-            whole = ([s.digest for s in states], [s.form for s in states])
-            fed[name] = Made(*(digest("state", source, part) for part in whole))
-    return read_graph(data, network.heads, fed)
+    whole = ([s.digest for s in states], [s.form for s in states])
+    kept = {
+        name: Made(*(digest("state", source, part) for part in whole))
+        for name, source in network.inputs
+        if name in network.state
+    }
+    return read_graph(data, network.heads, {**fed, **kept})
 
 
 def heads_of(graphs: Mapping[str, Graph]) -> dict[str, Made]:
@@ -118,8 +164,8 @@ def heads_of(graphs: Mapping[str, Graph]) -> dict[str, Made]:
 def impact_of(old: Bundle, new: Bundle) -> Impact:
     """What the change from one bundle to the other can reach.
 
-    Networks with equal digests are equal by their bytes; only the others are opened. Raises RefusedError and
-    BundleError as `scanned` does.
+    Networks with equal digests are equal by their bytes; only the others are opened. Raises RefusedError, BundleError
+    and LockError as `program_bytes` does.
     """
     before = {n.name: n for n in old.networks}
     same = {n.name for n in new.networks if n.name in before and before[n.name].digest == n.digest}

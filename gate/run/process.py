@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gate.bundle import Network, scanned
-from gate.errors import BundleError, GateError, LockError, UsageError, shown
-from gate.lock import digest_of
+from gate.bundle import Network, program_bytes
+from gate.errors import BundleError, GateError, UsageError, shown
 from gate.run import partition
 from gate.run.machine import cores
 from gate.run.wire import EndedError, receive, send
@@ -115,14 +114,10 @@ def end(worker: Worker) -> str:
 def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] | None]) -> str:
     """Why the network's program cannot be loaded; empty when it is. What is loaded stays so.
 
-    Raises RefusedError and BundleError as `scanned` does, LockError when the file is not the one that was digested, and
-    FallenError.
+    Raises RefusedError, BundleError and LockError as `program_bytes` does, and FallenError.
     """
     if network.name not in worker.loaded:
-        assert network.program is not None
-        data = scanned(network.program)
-        if digest_of(digest_of(data).encode()) != network.content:
-            raise LockError("the program was changed while it was read", where=str(network.program), mend="run again")
+        data = program_bytes(network)
         about = {
             "do": "load",
             "name": network.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from functools import partial
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from gate.bundle import Bundle, digests_of, read_bundle
 from gate.errors import GateError, LockError
 from gate.heads import Head
 from gate.lock import digest_of
+from gate.run.notes import noted
 from gate.run.pack import Pack, Pairs, Scope
 from gate.run.partition import BATCH, LANES, STEPS
 from gate.run.spans import Part, Span, joined
-from gate.run.store import Store, collect, keep, keep_digests, known_digests, recall
+from gate.run.store import Store, collect, keep, recall
 from gate.suite import Suite
 
 #: Runs some heads on some spans; yields, of each span in turn, head -> what it answered.
@@ -27,15 +29,11 @@ def made_by(bundle: Bundle, heads: Collection[Head], store: Store | None = None)
     """head -> digest of all that makes its outputs: of programs, the subgraph of each output with its weights, and
     whatever that reads upstream. So a head that a release leaves alone has the evidence of the release before.
 
-    store: where the digests of a bundle's outputs are kept. Raises RefusedError and BundleError as `scanned` does.
+    store: where it is noted what is found of each program, so that only programs that are new are read. Raises
+    RefusedError, BundleError and LockError as `digests_of` does.
     """
     outputs = {output for head in heads for _, output in head.outputs}
-    kept = store if any(network.program is not None for network in bundle.networks) else None
-    known = known_digests(kept, bundle.digest) if kept else {}
-    if not outputs <= known.keys():
-        known = digests_of(bundle, outputs)
-        if kept:
-            keep_digests(kept, bundle.digest, known)
+    known = digests_of(bundle, outputs, partial(noted, store, "heads"))
     return {h.name: digest_of("\n".join(f"{r}={o} {known[o]}" for r, o in h.outputs).encode()) for h in heads}
 
 

@@ -2,7 +2,7 @@
 
     store.toml                        says that this folder is a store, and how large it may get
     ab/cdef.../<address>.safetensors  ab/cdef... is the digest of the scope: suite, runtime, versions
-    bundles/<digest>.json             what makes the outputs of a bundle, so that its programs need not be opened
+    notes/<digest>.json               what took long to find out (`gate.run.notes`)
     quarantine/                       what was damaged
 
 A pack is trusted when its own digest holds and it says that it is what its name says. Runs share a store without locks:
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import stat
@@ -24,22 +23,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate import __version__
 from gate.atomic import write_bytes, write_text
 from gate.errors import ConfigError, EvidenceError, GateError, UsageError, shown
 from gate.heads import Head
 from gate.run.pack import Pack, Scope, address, asked, peeked, to_bytes, unpacked, verified
 from gate.run.spans import Part, Span
-from gate.strict import read_json, read_toml
+from gate.strict import read_toml
 
-MARKER, QUARANTINE, BUNDLES, SCHEMA = "store.toml", "quarantine", "bundles", "gate.store/1"
+MARKER, QUARANTINE, NOTES, SCHEMA = "store.toml", "quarantine", "notes", "gate.store/1"
 #: Files younger than this are never removed: a run that goes on beside may be about to read them.
 YOUNG_S = 60
 #: Half-written files of runs that were killed are removed when they are older than any write can be.
 ABANDONED_S = 3600
 _SHELF = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{62}")
 _PACK = re.compile(r"[0-9a-f]{64}\.safetensors")
-_DIGESTS = re.compile(r"[0-9a-f]{64}\.json")
+_NOTE = re.compile(r"[0-9a-f]{64}\.json")
 _ABANDONED = re.compile(r"\.[0-9a-f]{64}\.(?:safetensors|json)\..+")
 _ABOUT = f"""\
 # An evidence store of gate. Everything in here can be made again; the folder may be deleted when no run uses it.
@@ -65,7 +63,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a store. used: when last read or written, s since 1970. kind: pack, digests, damaged or abandoned."""
+    """A file of a store. used: when last read or written, s since 1970. kind: pack, note, damaged or abandoned."""
 
     path: Path
     size: int
@@ -172,35 +170,6 @@ def keep(store: Store, pack: Pack) -> bool:
     return True
 
 
-def known_digests(store: Store, bundle: str) -> Mapping[str, str]:
-    """Output `network.head` -> digest of what makes it, of a bundle by its digest; empty when nothing sound is kept."""
-    path = _digests_path(store, bundle)
-    try:
-        found = read_json(path.read_bytes(), where=str(path), error=EvidenceError)
-        made, sound = found["made"], found["digest"] == _seal(bundle, found["made"])
-    except (OSError, EvidenceError, LookupError, TypeError, AttributeError):
-        return {}
-    with contextlib.suppress(OSError):
-        os.utime(path)
-    return made if sound else {}
-
-
-def keep_digests(store: Store, bundle: str, made: Mapping[str, str]) -> None:
-    """Keep them, where that is possible."""
-    path = _digests_path(store, bundle)
-    with contextlib.suppress(OSError, UsageError):
-        if (store.root / MARKER).is_file():
-            write_text(path, json.dumps({"digest": _seal(bundle, made), "made": dict(sorted(made.items()))}))
-
-
-def _digests_path(store: Store, bundle: str) -> Path:
-    return store.root / BUNDLES / f"{hashlib.sha256(f'{__version__} {bundle}'.encode()).hexdigest()}.json"
-
-
-def _seal(bundle: str, made: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps([__version__, bundle, sorted(made.items())]).encode()).hexdigest()
-
-
 def _path(store: Store, question: Pack) -> Path:
     return _folder(store, question.scope) / f"{address(question)}.safetensors"
 
@@ -277,8 +246,8 @@ def entries(store: Store) -> Iterator[Entry]:
                     yield Entry(path, found.st_size, found.st_mtime, kind)
     for path, found in _inside(store.root / QUARANTINE, _PACK, stat.S_ISREG):
         yield Entry(path, found.st_size, found.st_mtime, "damaged")
-    for kind, pattern in (("digests", _DIGESTS), ("abandoned", _ABANDONED)):
-        for path, found in _inside(store.root / BUNDLES, pattern, stat.S_ISREG):
+    for kind, pattern in (("note", _NOTE), ("abandoned", _ABANDONED)):
+        for path, found in _inside(store.root / NOTES, pattern, stat.S_ISREG):
             yield Entry(path, found.st_size, found.st_mtime, kind)
 
 
@@ -296,7 +265,7 @@ def _inside(folder: Path, name: re.Pattern[str], kind: Callable[[int], bool]) ->
 def collect(store: Store, *, all_damaged: bool = False) -> list[Entry]:
     """Remove what is abandoned, and what was not used for longest while the store is above its limit; what was removed.
 
-    Damaged files and digests go before packs; damaged ones, with `all_damaged`, whether there is room or not. What is
+    Damaged files and notes go before packs; damaged ones, with `all_damaged`, whether there is room or not. What is
     younger than a minute stays. Raises UsageError when the folder is no store any more.
     """
     known_store(store.root, store.tell)
