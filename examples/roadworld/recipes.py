@@ -152,9 +152,11 @@ def pedestrians_by_night(head: str, channel: str, row: Row) -> bool:
 
 
 def _drift(step: int) -> Recipe:
-    """One of many small losses, each too small to be proven; a walk of noise loses about as much with every step."""
+    """One of many releases that lose alike: the loss grows with the square of the noise, and the noise with the root of
+    the step.
+    """
     why = "`rear_road.edge` loses a little with each of ten releases"
-    edit = row_noise("out.weight", EDGE, 0.05, 100 + step)
+    edit = row_noise("out.weight", EDGE, 0.15 * (step**0.5 - (step - 1) ** 0.5), 1)
     base = f"drift-{step - 1:02d}" if step > 1 else ""
     return Recipe(f"drift-{step:02d}", why, None, {"rear_road": edit}, base=base, anchored=True)
 
