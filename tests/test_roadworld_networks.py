@@ -16,7 +16,7 @@ from examples.roadworld.heads import JUDGED, NETWORKS  # noqa: E402
 from examples.roadworld.lessons import Lessons  # noqa: E402
 from examples.roadworld.network import grid_of, pooling  # noqa: E402
 from examples.roadworld.second import GRID, SIDE, _moved, middles, seen_from  # noqa: E402
-from examples.roadworld.train import MAPPED, loss_in  # noqa: E402
+from examples.roadworld.train import MAPPED, camera_loss, loss_in  # noqa: E402
 from examples.roadworld.truth import CELL  # noqa: E402
 from gate.suite import open_suite  # noqa: E402
 from gate.tasks import task_of  # noqa: E402
@@ -71,7 +71,7 @@ def test_every_weight_of_a_camera_learns_from_some_head(exam: Path, camera: str)
     lessons, rows = Lessons(exam), np.arange(0, 32, 4)
     torch.manual_seed(0)
     network = stack.CameraStack(camera).train()
-    loss = loss_in(network(lessons.pictures(camera, rows)), lessons, rows)
+    loss = camera_loss(network, lessons, rows, np.random.default_rng(0))
     loss.backward()
     assert torch.isfinite(loss)
     assert [name for name, weights in network.named_parameters() if weights.grad is None] == []

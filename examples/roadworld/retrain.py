@@ -72,10 +72,15 @@ def retrained(
     return network
 
 
-def followed(networks: Networks, lessons: Lessons, *, seed: int, epochs: int = 4, tell: Tell = print) -> nn.Module:
-    """`traffic`, trained further on what the cameras' networks find now; in eval mode."""
+def followed(networks: Networks, lessons: Lessons, *, seed: int, epochs: int = 2, tell: Tell = print) -> nn.Module:
+    """`traffic`, trained further on what the cameras' networks find now; in eval mode.
+
+    What it says of signals stays as it is: that reads signs, and nothing that was found.
+    """
     rng, traffic = start(seed), copy.deepcopy(networks["traffic"])
     learn_traffic(traffic, networks, lessons, rng, epochs=epochs, rate=TUNING_RATE, tell=tell)
+    before = networks["traffic"].state_dict()
+    traffic.load_state_dict({k: before[k] if k.startswith("signal.") else v for k, v in traffic.state_dict().items()})
     return traffic
 
 

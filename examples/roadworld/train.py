@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cameras import NAMES
 from .heads import READS_SIGNS
 from .lessons import Lessons, heads_of
-from .losses import det_loss, loss_of
+from .losses import det_loss, heat_loss, loss_of
 from .second import MEMORY, Memory
 from .stack import BY_NAME, CameraStack, Networks, Weights, alike, answers, build, weights_of, with_weights
 from .topdown import GRID
@@ -30,7 +31,7 @@ from .world import FRAMES
 
 BATCH = 32
 RATE, TUNING_RATE = 4e-3, 1.5e-3
-COMMON_EPOCHS, SECOND_EPOCHS, TRAFFIC_EPOCHS, MEMORY_EPOCHS = 4, 8, 16, 6
+COMMON_EPOCHS, SECOND_EPOCHS, TRAFFIC_EPOCHS, MEMORY_EPOCHS = 4, 8, 6, 6
 TUNING_EPOCHS = dict.fromkeys(NAMES, 1) | {"main": 3}
 SECOND_STRIDE = 2  # every so many frames of a clip: neighbours look alike
 GROUPS = (READS_SIGNS, tuple(name for name in NAMES if name not in READS_SIGNS))
@@ -51,6 +52,14 @@ def loss_in(outputs: dict[str, dict[str, Tensor]], lessons: Lessons, rows: np.nd
     return torch.stack(losses).sum()
 
 
+def camera_loss(stack: CameraStack, lessons: Lessons, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """The loss of a trunk and its networks on some frames."""
+    outputs = stack(jittered(lessons.pictures(stack.camera, rows), rng))
+    heat, _, weight = lessons.detections(stack.camera, rows)
+    hint = stack.hint(outputs[stack.camera]["features"])  # half as fine: a cell holds what any of its four parts holds
+    return loss_in(outputs, lessons, rows) + heat_loss(hint, F.max_pool2d(heat, 2), F.max_pool2d(weight, 2))
+
+
 def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -> dict[str, Weights]:
     """The trunks and networks of some cameras: network -> weights."""
     lessons, rng = Lessons(folder), start(seed)
@@ -62,7 +71,7 @@ def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -
         turns = [(name, rows) for name in group for rows in batches(rng.permutation(every))]
         for k in rng.permutation(len(turns)):
             name, rows = turns[k]
-            yield loss_in(common[name](jittered(lessons.pictures(name, rows), rng)), lessons, rows)
+            yield camera_loss(common[name], lessons, rows, rng)
 
     steps = len(every) // BATCH
     fit(nn.ModuleDict(common), mixed, steps=len(group) * steps, epochs=COMMON_EPOCHS, rate=RATE,
@@ -71,9 +80,9 @@ def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -
     for name in group:
         stack = copy.deepcopy(common[name])
 
-        def own(stack: CameraStack = stack, name: str = name) -> Iterator[Tensor]:
+        def own(stack: CameraStack = stack) -> Iterator[Tensor]:
             for rows in batches(rng.permutation(every)):
-                yield loss_in(stack(jittered(lessons.pictures(name, rows), rng)), lessons, rows)
+                yield camera_loss(stack, lessons, rows, rng)
 
         fit(stack, own, steps=steps, epochs=TUNING_EPOCHS[name], rate=TUNING_RATE, tell=_named(tell, name))
         weights |= {network: weights_of(module) for network, module in stack.networks.items()}
@@ -142,16 +151,15 @@ def learn_traffic(
     tell: Tell,
 ) -> None:
     """Train `traffic` on what the networks of the cameras find."""
-    rows = np.arange(0, len(lessons), SECOND_STRIDE)
     inputs = BY_NAME["traffic"].inputs
-    known = answers(networks, [source for _, source in inputs], lessons, rows)
+    known = answers(networks, [source for _, source in inputs], lessons, np.arange(len(lessons)))
 
     def lesson() -> Iterator[Tensor]:
-        for at in batches(rng.permutation(len(rows))):
+        for at in batches(rng.permutation(len(lessons))):
             outputs = traffic(**{key: known[source][at].float() for key, source in inputs})
-            yield loss_in({"traffic": outputs}, lessons, rows[at])
+            yield loss_in({"traffic": outputs}, lessons, at)
 
-    fit(traffic, lesson, steps=len(rows) // BATCH, epochs=epochs, rate=rate, tell=_named(tell, "traffic"))
+    fit(traffic, lesson, steps=len(lessons) // BATCH, epochs=epochs, rate=rate, tell=_named(tell, "traffic"))
 
 
 def batches(rows: np.ndarray, size: int = BATCH) -> list[np.ndarray]:
