@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from examples.roadworld.heads import JUDGED, NETWORKS  # noqa: E402
 from examples.roadworld.lessons import Lessons  # noqa: E402
 from examples.roadworld.network import grid_of, pooling  # noqa: E402
 from examples.roadworld.second import GRID, SIDE, _moved, middles, seen_from  # noqa: E402
-from examples.roadworld.train import MAPPED, camera_loss, loss_in  # noqa: E402
+from examples.roadworld.train import MAPPED, loss_in  # noqa: E402
 from examples.roadworld.truth import CELL  # noqa: E402
+from gate.bundle import read_bundle  # noqa: E402
 from gate.suite import open_suite  # noqa: E402
 from gate.tasks import task_of  # noqa: E402
+
+BUNDLES = Path(__file__).parent.parent / "suites" / "roadworld" / "bundles"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_every_weight_of_a_camera_learns_from_some_head(exam: Path, camera: str)
     lessons, rows = Lessons(exam), np.arange(0, 32, 4)
     torch.manual_seed(0)
     network = stack.CameraStack(camera).train()
-    loss = camera_loss(network, lessons, rows, np.random.default_rng(0))
+    loss = loss_in(network(lessons.pictures(camera, rows)), lessons, rows)
     loss.backward()
     assert torch.isfinite(loss)
     assert [name for name, weights in network.named_parameters() if weights.grad is None] == []
@@ -117,6 +121,7 @@ def test_a_network_is_retrained_from_a_written_bundle_and_all_others_stay_the_sa
         if path.read_bytes() != (tmp_path / "two" / path.name).read_bytes()
     }
     assert differ == {"bundle.toml", "rear_objects.pt2"}
+    assert torch.equal(read["rear"].s2[0].weight, networks["rear"].s2[0].weight)
     again = retrain.retrained(read, "rear_objects", lessons, seed=1, steps=2, tell=lambda _: None)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), changed["rear_objects"].parameters(), strict=True))
 
@@ -134,6 +139,7 @@ def test_labels_that_are_missing_teach_nothing_and_boxes_that_nobody_drew_are_no
     marking = by_head["main_road.marking"]
     before, after = whole.truth(marking, rows), lacks.truth(marking, rows)
     dashed = marking.channels.index("dashed")
+    assert 0 < (before == dashed).sum() < before.numel()
     assert torch.equal(after[before == dashed], torch.full_like(after[before == dashed], 255))
     assert torch.equal(after[before != dashed], before[before != dashed])
     light = by_head["main_scene.light"]
@@ -191,3 +197,33 @@ def test_a_cell_from_above_is_fetched_from_where_the_camera_shows_it(name: str) 
             continue  # too flat a view to tell
         away = np.hypot(ground[0][k] - float(ahead[cell]), ground[1][k] - float(left[cell]))
         assert away < 300
+
+
+@pytest.mark.parametrize(("name", "version"), [("incumbent", "1.0.0"), ("candidate", "1.1.0")])
+def test_a_release_is_locked_and_has_the_heads_of_the_exam(name: str, version: str) -> None:
+    bundle = read_bundle(BUNDLES / name)
+    assert (bundle.name, bundle.version, bundle.locked) == ("roadworld", version, True)
+    assert {network.name: network.heads for network in bundle.networks} == {of.name: of.outputs for of in NETWORKS}
+    assert sum(path.stat().st_size for path in (BUNDLES / name).iterdir()) < 10e6
+
+
+def test_the_weights_of_the_incumbent_fit_the_networks_of_this_source() -> None:
+    assert len(stack.read_networks(BUNDLES / "incumbent")) == 48
+
+
+def test_the_candidate_changes_one_network_of_a_camera_and_the_one_that_follows_it() -> None:
+    incumbent, candidate = (
+        {path.name: path for path in (BUNDLES / n).glob("*.pt2")} for n in ("incumbent", "candidate")
+    )
+    assert incumbent.keys() == candidate.keys()
+    differ = {name for name, path in incumbent.items() if path.read_bytes() != candidate[name].read_bytes()}
+    assert differ == {"main_objects.pt2", "traffic.pt2"}
+    before, after = (torch.export.load(programs["traffic.pt2"]).state_dict for programs in (incumbent, candidate))
+    # what it says of signals reads no objects, so that head is identical by construction
+    assert {name for name in before if torch.equal(before[name], after[name])} >= {"signal.weight", "signal.bias"}
+
+
+@pytest.mark.parametrize("name", ["incumbent", "candidate"])
+def test_programs_tell_no_path_of_whoever_trained_them(name: str) -> None:
+    for path in (BUNDLES / name).glob("*.pt2"):
+        assert not re.search(rb"/(home|root|tmp|Users|usr|work)/|\w{3}\.py\b", path.read_bytes()), path.name

@@ -73,9 +73,13 @@ def det_targets(rows: Sequence[tuple[int, ...]], shape: tuple[int, int]) -> tupl
 
 
 def det_loss(heat: Tensor, box: Tensor, targets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """What says where things are, and 1 - IoU at the centres."""
+    """Focal loss of CenterNet (Zhou et al. 2019, equation 1), by kind, and 1 - IoU at the centres."""
     wanted, corners, weight = targets
-    focal = heat_loss(heat, wanted, weight)
+    sure = heat.sigmoid()
+    hit = F.logsigmoid(heat) * (1 - sure) ** 2 * (wanted == 1)
+    miss = F.logsigmoid(-heat) * sure**2 * (1 - wanted) ** 4
+    there = (wanted == 1).sum((0, 2, 3)).clamp(min=1)  # without it cars, which are many, would be all that counts
+    focal = -(((hit + miss) * weight).sum((0, 2, 3)) / there).sum() / 2
     at = torch.isfinite(corners[:, 0])
     if not at.any():
         return focal
@@ -83,12 +87,3 @@ def det_loss(heat: Tensor, box: Tensor, targets: tuple[Tensor, Tensor, Tensor]) 
     inner = (torch.minimum(p[:, 2:], t[:, 2:]) - torch.maximum(p[:, :2], t[:, :2])).clamp(min=0).prod(1)
     area = (p[:, 2:] - p[:, :2]).prod(1) + (t[:, 2:] - t[:, :2]).prod(1)
     return focal + 2 * (1 - inner / (area - inner)).mean() + 0.1 * F.smooth_l1_loss(p, t)
-
-
-def heat_loss(heat: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Focal loss of CenterNet (Zhou et al. 2019, equation 1), by kind."""
-    sure = heat.sigmoid()
-    hit = F.logsigmoid(heat) * (1 - sure) ** 2 * (wanted == 1)
-    miss = F.logsigmoid(-heat) * sure**2 * (1 - wanted) ** 4
-    there = (wanted == 1).sum((0, 2, 3)).clamp(min=1)  # without it cars, which are many, would be all that counts
-    return -(((hit + miss) * weight).sum((0, 2, 3)) / there).sum() / 2

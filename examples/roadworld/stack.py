@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from .cameras import CAMERAS, NAMES
 from .heads import NETWORKS, READS_SIGNS, WATCHED
 from .lessons import Lessons
-from .network import FEATURES, Depth, Objects, Road, Scene, SceneAhead, Trunk
+from .network import Depth, Objects, Road, Scene, SceneAhead, Trunk
 from .second import SECOND
-from .truth import KINDS
 
 PARTS = ("objects", "road", "depth", "scene")
 BY_NAME = {of.name: of for of in NETWORKS}
@@ -38,18 +37,12 @@ def build(name: str) -> nn.Module:
 
 
 class CameraStack(nn.Module):
-    """A trunk and the four networks of one camera. Returns network -> its outputs.
-
-    hint: what features alone say of where things are. It is part of no bundle, and the reason why features, which all
-    networks of the second stage live on, know of people, whom the object network sees better in the picture.
-    """
+    """A trunk and the four networks of one camera. Returns network -> its outputs."""
 
     def __init__(self, camera: str) -> None:
         super().__init__()
         self.camera = camera
         self.networks = nn.ModuleDict({name: build(name) for name in (camera, *(f"{camera}_{p}" for p in PARTS))})
-        self.hint = nn.Conv2d(FEATURES, len(KINDS), 1)
-        nn.init.constant_(self.hint.bias, -3.5)
 
     def forward(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
         outputs = {self.camera: self.networks[self.camera](image)}

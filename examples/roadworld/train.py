@@ -17,13 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cameras import NAMES
 from .heads import READS_SIGNS
 from .lessons import Lessons, heads_of
-from .losses import det_loss, heat_loss, loss_of
+from .losses import det_loss, loss_of
 from .second import MEMORY, Memory
 from .stack import BY_NAME, CameraStack, Networks, Weights, alike, answers, build, weights_of, with_weights
 from .topdown import GRID
@@ -52,14 +51,6 @@ def loss_in(outputs: dict[str, dict[str, Tensor]], lessons: Lessons, rows: np.nd
     return torch.stack(losses).sum()
 
 
-def camera_loss(stack: CameraStack, lessons: Lessons, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """The loss of a trunk and its networks on some frames."""
-    outputs = stack(jittered(lessons.pictures(stack.camera, rows), rng))
-    heat, _, weight = lessons.detections(stack.camera, rows)
-    hint = stack.hint(outputs[stack.camera]["features"])  # half as fine: a cell holds what any of its four parts holds
-    return loss_in(outputs, lessons, rows) + heat_loss(hint, F.max_pool2d(heat, 2), F.max_pool2d(weight, 2))
-
-
 def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -> dict[str, Weights]:
     """The trunks and networks of some cameras: network -> weights."""
     lessons, rng = Lessons(folder), start(seed)
@@ -71,7 +62,7 @@ def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -
         turns = [(name, rows) for name in group for rows in batches(rng.permutation(every))]
         for k in rng.permutation(len(turns)):
             name, rows = turns[k]
-            yield camera_loss(common[name], lessons, rows, rng)
+            yield loss_in(common[name](jittered(lessons.pictures(name, rows), rng)), lessons, rows)
 
     steps = len(every) // BATCH
     fit(nn.ModuleDict(common), mixed, steps=len(group) * steps, epochs=COMMON_EPOCHS, rate=RATE,
@@ -80,9 +71,9 @@ def train_cameras(folder: Path, group: tuple[str, ...], seed: int, tell: Tell) -
     for name in group:
         stack = copy.deepcopy(common[name])
 
-        def own(stack: CameraStack = stack) -> Iterator[Tensor]:
+        def own(stack: CameraStack = stack, name: str = name) -> Iterator[Tensor]:
             for rows in batches(rng.permutation(every)):
-                yield camera_loss(stack, lessons, rows, rng)
+                yield loss_in(stack(jittered(lessons.pictures(name, rows), rng)), lessons, rows)
 
         fit(stack, own, steps=steps, epochs=TUNING_EPOCHS[name], rate=TUNING_RATE, tell=_named(tell, name))
         weights |= {network: weights_of(module) for network, module in stack.networks.items()}
