@@ -5,7 +5,8 @@
 Recipes (`examples.roadworld.recipes`) write candidates, and each is compared as `gate compare` would. What truly
 changed is measured on 300 clips of another world, at the operating points that the exam chose. A point is 0.01 of a
 share, and a fifth of the margin of a metric with a unit. Only cells count that a change reaches and the policy gates.
-The exam must be rendered. The folder of work keeps lessons, the other world and the store, which are made once.
+The exam must be rendered. The folder of work keeps lessons, the other world, candidates and the store: what is there is
+not made again, so delete the candidates when a recipe changes.
 """
 
 from __future__ import annotations
@@ -157,13 +158,14 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
     if any(r.tuned for r in recipes) and not lessons.is_dir():
         write_frames(lessons, 2, _told("lessons"), seed=LESSON_SEED, clips=LESSON_CLIPS)
     of_name = {r.name: r for r in RECIPES}
-    made = {"": incumbent}
+    candidates = work / "bundles" / read_bundle(incumbent).digest[-12:]
 
     def bundle(name: str) -> Path:
-        if name not in made:
-            write(of_name[name], bundle(of_name[name].base), work / "bundles" / name, lessons)
-            made[name] = work / "bundles" / name
-        return made[name]
+        if not name:
+            return incumbent
+        if not (candidates / name / "bundle.toml").is_file():
+            write(of_name[name], bundle(of_name[name].base), candidates / name, lessons)
+        return candidates / name
 
     found: dict[str, list[Found]] = {}
     starts: dict[str, Release] = {}

@@ -66,9 +66,6 @@ def write(recipe: Recipe, base: Path, out: Path, lessons: Path) -> None:
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    text = (base / "bundle.toml").read_text(encoding="utf-8")
-    text = re.sub(r'(?m)^version = ".*"$', f'version = "{recipe.name}"', text, count=1)
-    (out / "bundle.toml").write_text(text, encoding="utf-8")
     for path in base.glob("*.pt2"):
         edit = recipe.edits.get(path.stem)
         if edit is None:
@@ -82,6 +79,9 @@ def write(recipe: Recipe, base: Path, out: Path, lessons: Path) -> None:
             networks, name, Lessons(lessons, unlabelled), seed=seed, steps=STEPS, anew=False, rate=TUNING_RATE
         )
         save_program(network, BY_NAME[name], out / f"{name}.pt2")
+    text = (base / "bundle.toml").read_text(encoding="utf-8")
+    text = re.sub(r'(?m)^version = ".*"$', f'version = "{recipe.name}"', text, count=1)
+    (out / "bundle.toml").write_text(text, encoding="utf-8")  # last: a folder that has one is whole
 
 
 def edited(path: Path, edit: Edit) -> bytes:
