@@ -156,7 +156,7 @@ def _drift(step: int) -> Recipe:
     the step.
     """
     why = "`rear_road.edge` loses a little with each of ten releases"
-    edit = row_noise("out.weight", EDGE, 0.15 * (step**0.5 - (step - 1) ** 0.5), 1)
+    edit = row_noise("out.weight", EDGE, 0.12 * (step**0.5 - (step - 1) ** 0.5), 1)
     base = f"drift-{step - 1:02d}" if step > 1 else ""
     return Recipe(f"drift-{step:02d}", why, None, {"rear_road": edit}, base=base, anchored=True)
 
