@@ -27,16 +27,17 @@ Weights = dict[str, Tensor]
 Edit = Callable[[Weights], None]
 
 DRIFTS, TWINS = 10, 10
-STEPS = 160  # half an epoch: part of the last phase of the incumbent's training again
 EDGE = 1  # channel of `Road.out`
 
 
 class Tuned(NamedTuple):
-    """One network, trained a little further upon its trunk. unlabelled: labels that are missing, see `Lessons`."""
+    """One network, trained further upon its trunk. unlabelled: labels that are missing, see `Lessons`."""
 
     network: str
     seed: int
     unlabelled: Callable[[str, str, Row], bool] | None = None
+    steps: int = 160  # half an epoch: part of the last phase of the incumbent's training again
+    rate: float = TUNING_RATE
 
 
 class Recipe(NamedTuple):
@@ -73,11 +74,9 @@ def write(recipe: Recipe, base: Path, out: Path, lessons: Path) -> None:
         else:
             (out / path.name).write_bytes(edited(path, edit))
     if recipe.tuned is not None:
-        name, seed, unlabelled = recipe.tuned
+        name, seed, unlabelled, steps, rate = recipe.tuned
         networks = read_networks(base, [name.rsplit("_", 1)[0], name])
-        network = retrained(
-            networks, name, Lessons(lessons, unlabelled), seed=seed, steps=STEPS, anew=False, rate=TUNING_RATE
-        )
+        network = retrained(networks, name, Lessons(lessons, unlabelled), seed=seed, steps=steps, anew=False, rate=rate)
         save_program(network, BY_NAME[name], out / f"{name}.pt2")
     text = (base / "bundle.toml").read_text(encoding="utf-8")
     text = re.sub(r'(?m)^version = ".*"$', f'version = "{recipe.name}"', text, count=1)
@@ -181,9 +180,9 @@ RECIPES = (
     ),
     Recipe(
         "night",
-        "`right_pillar_objects` tuned with no pedestrian labelled by night",
+        "`right_pillar_objects` trained for three epochs with no pedestrian labelled by night",
         True,
-        tuned=Tuned("right_pillar_objects", 1, pedestrians_by_night),
+        tuned=Tuned("right_pillar_objects", 1, pedestrians_by_night, 960, 3e-3),
     ),
     Recipe("tuned", "`left_pillar_objects` tuned a little further", None, tuned=Tuned("left_pillar_objects", 100)),
     *(
