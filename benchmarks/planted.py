@@ -63,8 +63,12 @@ class Found:
     called: Mapping[str, Mask]
 
     @property
+    def sure(self) -> Mask:
+        return self.true + SURE * self.error < 0
+
+    @property
     def great(self) -> Mask:
-        return (self.true <= -GREAT) & (self.true + SURE * self.error < 0)
+        return (self.true <= -GREAT) & self.sure
 
     @property
     def none(self) -> Mask:
@@ -192,11 +196,12 @@ def examined(recipes: Sequence[Recipe], incumbent: Path, work: Path) -> dict[str
 
 
 def told(found: Found) -> str:
-    """A recipe in some lines: why it was blocked, what was found, missed, and called without a cause."""
+    """A recipe in some lines: the decision, what truly got worse, what was found, missed, called without a cause."""
     decision, gate = found.decision, found.called["gate"]
     lines = [f"{found.recipe.name}: {decision.decision}; {found.recipe.why}"]
     lines += [f"  {reason.code}: {reason.text}" for reason in decision.reasons[:4]]
     for what, cells in (
+        ("truly lost on the whole exam", found.sure & ~found.none & found.whole),
         ("found", gate & ~found.none),
         ("missed", ~gate & found.great),
         ("false", gate & found.none),
