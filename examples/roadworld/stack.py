@@ -99,9 +99,9 @@ def with_weights(weights: Mapping[str, Weights]) -> dict[str, nn.Module]:
     return networks
 
 
-def read_networks(bundle: Path) -> dict[str, nn.Module]:
-    """The 48 networks of a bundle that `write_bundle` wrote, in eval mode; of nobody else's, for torch loads them."""
-    networks = {name: build(name).eval().requires_grad_(False) for name in BY_NAME}
+def read_networks(bundle: Path, names: Iterable[str] = BY_NAME) -> dict[str, nn.Module]:
+    """Networks of a bundle that `write_bundle` wrote, in eval mode; of nobody else's, for torch loads them."""
+    networks = {name: build(name).eval().requires_grad_(False) for name in names}
     for name, network in networks.items():
         network.load_state_dict(torch.export.load(bundle / f"{name}.pt2").state_dict)
     return networks
