@@ -109,7 +109,8 @@ def _render(renderer: Path, into: Path, progress: Progress) -> None:
                     progress(done - before, total)
                     before = done
         except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             raise
     if child.returncode:
         why = shown(last, 300) if child.returncode > 0 else f"killed by signal {-child.returncode}"

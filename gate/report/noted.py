@@ -60,7 +60,7 @@ def noted_frames(
             return _seen(answer)
     unchanged = [witness(bundle) for bundle in bundles]
     moved, flips = look()
-    if all(m.frames == _frames(suite, c) for m, c in zip(moved, chosen, strict=True)):
+    if all(m.frames == _frames(suite, c) and not m.lost for m, c in zip(moved, chosen, strict=True)):
         try:
             for check in unchanged:
                 check()
