@@ -22,7 +22,7 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """The main job on the embedded suite, from the built wheel."""
+    """The main job at full size, from the built wheel: frames are rendered the first time."""
     session.install(*PINNED, ".")
     session.run("gate", "demo", *session.posargs)
 
@@ -42,6 +42,14 @@ def browser(session: nox.Session) -> None:
     session.install(*PINNED, "-e", ".", *group("test"), *group("browser"))
     session.run("npm", "ci", "--prefix", "tests/browser", "--no-audit", "--no-fund", "--silent", external=True)
     session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """The documentation's pictures of the report, from the demo; after a change of the page or of its releases."""
+    session.install(*PINNED, ".", *group("browser"))
+    session.run("gate", "demo", "--out", "reports/demo", *session.posargs)
+    session.run("python", "tests/browser/pictures.py", "reports/demo/report.html", "docs")
 
 
 @nox.session

@@ -193,7 +193,7 @@ def compared(root: Path) -> Spent:
 
     with contract_worker(root) as worker:
         time.sleep(LOADING_S)
-        loaded = mock.patch.object(pipeline, "contract_worker", return_value=nullcontext(worker))
+        loaded = mock.patch("gate.run.contracts.contract_worker", return_value=nullcontext(worker))
         asked = {"suite": root, "policy": root / "policy.toml", "thresholds": root / "thresholds"}
         with loaded:
             return spent(lambda: pipeline.compare_bundles(root / "bundles/old", root / "bundles/new", **asked))

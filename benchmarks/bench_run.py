@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stack import CHANGED, write_stack
+from gate.cli.app import one_heap
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +79,7 @@ def bare(suite: Path, bundle: Path) -> Spent:
     """
     import numpy as np
     import torch
+    import torch.export._trace
     import torch.export.pt2_archive
 
     from gate.bundle import read_bundle
@@ -203,6 +205,7 @@ def _proportional_kb(pid: int) -> int:
 
 def one(mode: str, given: list[str]) -> None:
     """A measurement, in its own process."""
+    one_heap()
     paths = [Path(text) if text != "-" else None for text in given]
     work: dict[str, Callable[[], Spent]] = {
         "bare": lambda: bare(*paths),  # type: ignore[arg-type]

@@ -20,7 +20,9 @@ from functools import partial
 
 def shown(text: object, limit: int = 120) -> str:
     """`text` fit for one line of a terminal or log: controls and bidi marks escaped, at most `limit` characters."""
-    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    escaped = str(text)
+    if not escaped.isprintable():
+        escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in escaped)
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
 
 

@@ -6,6 +6,8 @@ their boxes and not by their place in the input, so that the answer does not dep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +21,18 @@ def overlaps(detections: Floats, truths: Floats, ignore: NDArray[np.bool_]) -> F
     """
     low = np.maximum(detections[:, None, :2], truths[None, :, :2])
     high = np.minimum(detections[:, None, 2:], truths[None, :, 2:])
-    inter = np.prod(np.clip(high - low, 0.0, None), axis=2)
-    area = np.prod(np.clip(detections[:, 2:] - detections[:, :2], 0.0, None), axis=1)[:, None]
-    truth_area = np.prod(np.clip(truths[:, 2:] - truths[:, :2], 0.0, None), axis=1)[None, :]
+    inter = _area(low, high)
+    area, truth_area = (
+        _area(detections[:, :2], detections[:, 2:])[:, None],
+        _area(truths[:, :2], truths[:, 2:])[None, :],
+    )
     whole = np.where(ignore[None, :], area, area + truth_area - inter)
     return np.divide(inter, whole, out=np.zeros_like(inter), where=whole > 0)
+
+
+def _area(low: Floats, high: Floats) -> Floats:
+    size = np.maximum(high - low, 0.0)
+    return size[..., 0] * size[..., 1]
 
 
 def match(
@@ -35,14 +44,24 @@ def match(
     Best score first, each takes the free truth of highest overlap at or above `level`; an ignore region absorbs
     any number of detections, and only those that hit no truth.
     """
-    found = np.full(len(scores), -1)
-    free = ~ignore
-    if len(scores) and len(truths):
-        overlap = overlaps(detections, truths, ignore)
-        turn = np.lexsort(truths.T[::-1])
-        # COCO's own guard: a threshold of 1.0 must still be met by an exact box.
-        least = min(level, 1.0 - 1e-10)
-        for d in np.lexsort((*detections.T[::-1], -scores)):
+    return match_each(scores, detections, truths, ignore, [level])[0]
+
+
+def match_each(
+    scores: Floats, detections: Floats, truths: Floats, ignore: NDArray[np.bool_], levels: Sequence[float]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """What `match` answers at each level; overlaps are worked out once."""
+    overlap = overlaps(detections, truths, ignore)
+    nearest = overlap.max(axis=1, initial=0.0)
+    # COCO's own guard: a threshold of 1.0 must still be met by an exact box.
+    bars = [min(level, 1.0 - 1e-10) for level in levels]
+    order = turn = np.zeros(0, np.int64)
+    if len(truths) and (nearest >= min(bars)).any():
+        order, turn = np.lexsort((*detections.T[::-1], -scores)), np.lexsort(truths.T[::-1])
+    answers = []
+    for least in bars:
+        found, free = np.full(len(scores), -1), ~ignore
+        for d in order[nearest[order] >= least]:  # the others hit nothing, and nothing absorbs them
             real = np.where(free, overlap[d], -1.0)
             if real.max() >= least:
                 # Of equal overlaps COCO keeps the last one; here the last in the order of the boxes.
@@ -50,4 +69,5 @@ def match(
                 found[d], free[best] = best, False
             elif (overlap[d][ignore] >= least).any():
                 found[d] = -2
-    return found, np.flatnonzero(free)
+        answers.append((found, np.flatnonzero(free)))
+    return answers

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,7 @@ from gate.run import (
     Run,
     Store,
     Watch,
+    contract_checks,
     contract_table,
     needed_for,
     offered,
@@ -66,7 +66,6 @@ from gate.run import (
     watched,
 )
 from gate.suite import ContractResult, Suite, read_suite
-from gate.suite.worker import check_all, contract_worker
 
 #: (stage, frames just done, frames of the stage)
 Progress = Callable[[str, int, int], None]
@@ -125,9 +124,9 @@ def compare_bundles(
     that say what was not run. Raises GateError for everything that a person must mend before the question can be
     answered.
     """
-    with contract_worker(suite) as contracts, ThreadPoolExecutor(1, thread_name_prefix="contracts") as beside:
-        exam, rulebook = read_suite(suite), read_policy(policy)
-        old, new = read_bundle(incumbent), read_bundle(candidate)
+    exam, rulebook = read_suite(suite), read_policy(policy)
+    old, new = read_bundle(incumbent), read_bundle(candidate)
+    with contract_checks(exam, f"{old.digest} {new.digest}", store) as check:
         names, _ = offered(new, exam)
         impact, uncovered = impact_of(old, new), uncovered_heads(new, exam, names)
         identical = {name for name in names if impact.is_identical(name)}
@@ -161,13 +160,14 @@ def compare_bundles(
             for digest, b in older.items()
             if digest in anchor_of.values()
         }
-        summaries = {"candidate": _contract(after), "incumbent": _contract(before)}
-        checked = beside.submit(check_all, contracts, suite, summaries)
+        checked = check({"candidate": _contract(after), "incumbent": _contract(before)})
 
         layout, index = layout_of(exam), clips_of(exam, 1)
-        evidence_a, points_a = calibrated(exam, stacked(exam, before), rules, shipping, keep=_named(shipping))
+        tables = stacked(exam, before), stacked(exam, after)
+        before, after = replace(before, evidence={}), replace(after, evidence={})  # memory holds it once
+        evidence_a, points_a = calibrated(exam, tables[0], rules, shipping, keep=_named(shipping))
         same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
-        evidence_b, points_b = calibrated(exam, stacked(exam, after), rules, points_a, keep=same)
+        evidence_b, points_b = calibrated(exam, tables[1], rules, points_a, keep=same)
         side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
         questions = questions_of(rules, layout)
         asked = (questions, exam.frames.slices, index, layout.decided)
@@ -231,7 +231,7 @@ def compare_bundles(
         counted=facts.counted,
         networks=_networks(new, names, identical),
     )
-    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled, device)
+    compared = Compared(old, new, exam, side_a, side_b, comparison, questions, layout, index, settled, device, store)
     ships = new.digest if outcome == "GO" else None  # what does not ship is nobody's anchor
     later = moved(anchor_of, cells, incumbent=old.digest, candidate=ships, unknown=unknown)
     return Result(decision, compared, points_a, points_b, later)

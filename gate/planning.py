@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gate.bundle import Bundle, impact_of, read_bundle
-from gate.compare import MIN_CLIPS, Comparison, Question, Side, compare, seed_of, sign_vectors
+from gate.compare import MIN_CLIPS, Comparison, Question, Side, compare, paired, seed_of, sign_vectors
 from gate.errors import BundleError, SuiteError, UsageError
 from gate.judge import Facts, Identity, Policy, Rule, assign, read_policy
 from gate.judge.judging import asked_of, statistics_of
@@ -30,7 +30,7 @@ from gate.judge.layout import (
     stacked,
 )
 from gate.judge.plan import PAIRINGS, Plan, PlanCell, assumed, plan_cells
-from gate.judge.shuffles import Alarms, Said, alarms, another_clip, answerable, halves, no_longer_measured, said_of
+from gate.judge.shuffles import Alarms, Said, alarms, answerable, halves, no_longer_measured, other_clips, said_of
 from gate.run import Run, Store, offered, outputs_of, run
 from gate.suite import Slice, Suite, read_suite
 from gate.table import ClipIndex
@@ -88,7 +88,7 @@ def plan_suite(
     everything = (questions, exam.frames.slices, given.index, given.layout.decided)
     comparison = compare(*given.sides, *everything)
     if given.twin is None:
-        comparison = _assumed(given, comparison, questions, progress)
+        comparison = _assumed(given, comparison, questions)
     asked = asked_of(comparison, questions, exam.heads, given.rules, given.policy)
     signs = sign_vectors(given.index.clips, given.policy.text.resamples, seed_of(*given.digests, "plan"))
     judged, _ = statistics_of(comparison, asked, exam.heads, given.policy, given.facts, signs)
@@ -148,19 +148,14 @@ def false_alarms(
     return found, who if given.twin is None else (*who, _identity(given.twin))
 
 
-def _assumed(given: _Answered, alone: Comparison, questions: Sequence[Question], progress: Progress) -> Comparison:
+def _assumed(given: _Answered, alone: Comparison, questions: Sequence[Question]) -> Comparison:
     """The bundle beside itself, with the error that a retrained twin is assumed to show."""
     rng = np.random.default_rng(seed_of(*given.digests, "plan"))
     kept, parts, cells = _answerable(given, alone, questions)
-    found = []
-    for _ in range(PAIRINGS):
-        other = another_clip(given.index, rng)
-        part = compare(*given.sides, kept, parts, given.index, given.layout.decided, other)
-        se, d = np.full(len(alone.se), np.nan), np.zeros_like(alone.d)
-        se[cells], d[cells] = part.se, part.d
-        found.append(replace(alone, se=se, d=d))
-        progress("pairing", given.frames, PAIRINGS * given.frames)
-    return assumed(alone, found)
+    orders = [other_clips(given.index.clips, rng) for _ in range(PAIRINGS)]
+    se, d = np.full((PAIRINGS, len(alone.se)), np.nan), np.zeros_like(alone.d)
+    d[cells], se[:, cells] = paired(given.sides[0], kept, parts, given.index, given.layout.decided, orders)
+    return assumed(alone, d, se)
 
 
 def _shuffled(given: _Answered, repeats: int, progress: Progress) -> list[Said]:

@@ -11,9 +11,11 @@ series, from the highest score down, positives that got no score last.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TypeVar
@@ -34,6 +36,8 @@ Floats = NDArray[np.float64]
 #: Places of series, falling code and cell in a key; the label is its last bit.
 _SERIES, _CODE, _CELL = 39, 23, 1
 _MAX_CELLS, _MAX_SERIES = 1 << (_CODE - _CELL), 1 << 24
+#: Entries of each table that are sorted together with those of the others.
+_SORTED = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,15 @@ def _taken(keys: Ints, counts: Ints, rows: Ints) -> tuple[Ints, Ints]:
     if len(rows) and (np.diff(rows) == 1).all():  # a run: its entries are one slice
         low, high = np.searchsorted(keys, np.array([rows[0], rows[-1] + 1]) << _SERIES)
         return keys[low:high] - (rows[0] << _SERIES) if rows[0] else keys[low:high], counts[low:high]
+    if not len(rows):
+        return keys[:0], counts[:0]
     first, end = np.searchsorted(keys, np.stack([rows, rows + 1]) << _SERIES)
-    sizes = end - first
-    kept = np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
-    return keys[kept] + (np.repeat(np.arange(len(rows)) - rows, sizes) << _SERIES), counts[kept]
+    # Series side by side are copied as one slice: no index is made of every entry.
+    begins = np.flatnonzero(np.r_[True, first[1:] != end[:-1]])
+    runs = [slice(a, b) for a, b in zip(first[begins], end[np.r_[begins[1:], len(rows)] - 1], strict=True)]
+    taken = np.concatenate([keys[run] for run in runs])
+    taken += np.repeat(np.arange(len(rows)) - rows, end - first) << _SERIES
+    return taken, np.concatenate([counts[run] for run in runs])
 
 
 def empty(series: Sequence[Series], cells: int, names: Sequence[str] = ()) -> EvidenceTable:
@@ -118,7 +127,7 @@ def histogram(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDAr
         # Half the width sorts twice as fast; the wide keys are made of what is left.
         narrow = _packed(series.astype(np.uint32), cell.astype(np.uint32), positive, codes, rest_bits)
         short, counts = _counted(narrow)
-        return (short >> rest_bits << _CODE) | (short & ((1 << rest_bits) - 1)), counts
+        return _wide(short, rest_bits), counts
     return _counted(keys_of(series, cell, positive, codes))
 
 
@@ -138,6 +147,11 @@ def _packed(
     series |= cell
     series |= positive
     return series
+
+
+def _wide(short: Ints, rest_bits: int) -> Ints:
+    """Keys, of those with so many bits for cell and label."""
+    return (short >> rest_bits << _CODE) | (short & ((1 << rest_bits) - 1))
 
 
 def _counted(values: NDArray[np.integer]) -> tuple[Ints, Ints]:
@@ -248,11 +262,53 @@ def adjoined(tables: Sequence[EvidenceTable], first: Sequence[int], cells: int) 
     for table, start in zip(tables, first, strict=True):
         here = whole.moments[:, start : start + table.cells]
         here[...] = add_exact(here, table.moments)
-    keys, counts = sum_equal_keys(
-        np.concatenate([t.keys + (start << _CELL) for t, start in zip(tables, first, strict=True)]),
-        np.concatenate([t.counts for t in tables]),
-    )
-    return replace(whole, keys=keys, counts=counts)
+    # Part by part: sorting takes several times the memory of what is sorted. Entries of one score stay together.
+    cuts = np.unique(np.concatenate([t.keys[::_SORTED] for t in tables]) >> _CODE) << _CODE
+    borders = [np.r_[np.searchsorted(t.keys, cuts), len(t.keys)] for t in tables]
+    size, end = sum(len(t.keys) for t in tables), 0
+    keys, counts = np.empty(size, np.int64), np.empty(size, np.int64)
+    for k in range(len(cuts)):
+        slices = [slice(*border[k : k + 2]) for border in borders]
+        found = sum_equal_keys(
+            np.concatenate([t.keys[s] + (f << _CELL) for t, s, f in zip(tables, slices, first, strict=True)]),
+            np.concatenate([t.counts[s] for t, s in zip(tables, slices, strict=True)]),
+        )
+        place = slice(end, end := end + len(found[0]))
+        keys[place], counts[place] = found
+    return replace(whole, keys=keys[:end], counts=counts[:end])
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A table that waits to be added to others, in about a third of its memory.
+
+    bare: without its entries. keys, counts: (n,) of these, keys with `rest_bits` bits for cell and label, or as they
+    were where that is 0.
+    """
+
+    bare: EvidenceTable
+    keys: NDArray[np.integer]
+    counts: NDArray[np.integer]
+    rest_bits: int
+
+
+def folded(table: EvidenceTable) -> Folded:
+    """The table, folded; `unfolded` gives it back."""
+    none = np.zeros(0, np.int64)
+    bare, counts = replace(table, keys=none, counts=none), table.counts
+    counts = counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+    rest_bits = max(table.cells - 1, 0).bit_length() + 1
+    if max(len(table.series) - 1, 0).bit_length() + 16 + rest_bits > 32:
+        return Folded(bare, table.keys, counts, 0)
+    keys = (table.keys >> _CODE << rest_bits) | (table.keys & ((1 << rest_bits) - 1))
+    return Folded(bare, keys.astype(np.uint32), counts, rest_bits)
+
+
+def unfolded(table: Folded) -> EvidenceTable:
+    """The table that was folded."""
+    keys = table.keys.astype(np.int64, copy=False)
+    keys = _wide(keys, table.rest_bits) if table.rest_bits else keys
+    return replace(table.bare, keys=keys, counts=table.counts.astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -299,10 +355,22 @@ class Entries:
         kept = np.flatnonzero(cells[self.cell])
         return Entries(self.rows, self.keys[kept], self.count[kept])
 
+    def without(self, group: Ints, each: Ints) -> Entries:
+        """All series once for each of `each`, one after another, without the cells of that group; group: (C,)."""
+        turn, kept = np.nonzero(group[self.cell] != each[:, None])
+        return Entries(self.rows * len(each), self.keys[kept] + (turn * self.rows << _SERIES), self.count[kept])
+
 
 def by_score(table: EvidenceTable) -> Entries:
     """The table's entries, in curve order."""
     return Entries(len(table.series), table.keys, table.counts)
+
+
+def differing(a: Entries, b: Entries) -> NDArray[np.bool_]:
+    """(S,): has the series any other entry in b? Both are of the same series."""
+    parts = [list(zip(*(np.split(v, e.starts[1:-1]) for v in (e.keys, e.count)), strict=True)) for e in (a, b)]
+    same = [all(map(np.array_equal, x, y)) for x, y in zip(*parts, strict=True)]
+    return ~np.array(same, bool)
 
 
 def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
@@ -324,6 +392,12 @@ def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, parts))
+
+
+def hand_back_memory() -> None:
+    """Give the system the memory that was freed, for whatever needs it next; does nothing but with glibc."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

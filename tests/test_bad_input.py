@@ -595,7 +595,7 @@ def test_an_out_folder_that_cannot_be_written_is_refused_before_any_work(
     releases: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], out: str
 ) -> None:
     shutil.copy(releases / "suite" / "frames.csv", releases)
-    for work in ("gate.pipeline.contract_worker", "gate.pipeline.run", "gate.run.run"):
+    for work in ("gate.run.contracts.contract_worker", "gate.pipeline.run", "gate.run.run"):
         monkeypatch.setattr(work, None)  # calling it would be an internal error
     refused(
         gate(*words, out, cwd=releases), 2, f"{out}: nothing can be written there", "to mend: choose another folder"

@@ -95,8 +95,9 @@ def test_json_prints_exactly_verdict_json_and_the_same_inputs_give_the_same_byte
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_the_decision_is_the_exit_code_even_when_the_reader_goes_away(releases: Path, more: tuple[str, ...]) -> None:
     code = (
-        "from contextlib import nullcontext\nimport gate.pipeline\nfrom gate.cli import main\n"
-        "gate.pipeline.contract_worker, gate.pipeline.check_all = nullcontext, lambda *given: ()\nmain()\n"
+        "from contextlib import nullcontext\nfrom gate.cli import main\nfrom gate.run import contracts\n"
+        "contracts.contract_worker = lambda root, ahead: nullcontext(lambda: None)\n"
+        "contracts.check_all = lambda *given: ()\nmain()\n"
     )
     with start(*COMPARE, *more, cwd=releases, program=("-c", code)) as process:
         assert process.stdout is not None
@@ -396,7 +397,7 @@ def test_a_bundle_is_locked_checked_and_shown(pictures: Path, programs: Programs
     assert "as locked, programs are plain" in checked.out
     shown = gate("bundle", "show", "new", cwd=pictures)
     assert shown.code == 0, shown.err
-    for text in (digest, "network cam", "reads image = image", "1 parameters", "sign  (2)"):
+    for text in (digest, "cam      1 ", "input image", "parameters: 1 in", "cam.sign  (2)"):
         assert text in shown.out
 
 

@@ -17,10 +17,13 @@ from gate.compare import (
     aggregate,
     compare,
     new_errors,
+    paired,
     precision_deltas,
     prove_loss,
     sign_vectors,
 )
+from gate.judge.shuffles import other_clips
+from gate.lattice import NO_THRESHOLD
 from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, merge
 from tests.oracles import statistics as oracle
@@ -212,6 +215,42 @@ def test_decided_heads_are_counted_from_their_own_decision() -> None:
         fn, fp, _, _, tp = counts[k][0].sum(axis=0)
         assert value == 2 * tp / (2 * tp + fn + fp)
     assert np.isnan(c.at_incumbent).all()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None)
+def test_pairings_are_comparisons_of_a_bundle_with_itself_on_other_clips(seed: int) -> None:
+    (a, _), rng = two_releases(seed, count=3), np.random.default_rng(seed)
+    table = oracle.side(a, [0.0] * 3).table
+    side = Side(table, np.array([oracle.side(a, [0.0] * 3).codes[0], NO_THRESHOLD, oracle.side(a, [0.5] * 3).codes[0]]))
+    index = oracle.index_of(20)
+    arguments = (asked(3), oracle.slices_of(20), index, np.zeros(3, bool))
+    orders = [other_clips(20, rng) for _ in range(3)]
+    d, se = paired(side, *arguments, orders)
+    for k, order in enumerate(orders):
+        place = np.argsort(order)  # where each clip stands in for another
+        other = ClipIndex(np.where(index.clip >= 0, place[index.clip], -1), 20)
+        told = compare(side, side, *arguments, other)
+        np.testing.assert_array_equal(se[k], told.se)
+        if k == 0:
+            np.testing.assert_array_equal(d, told.d)
+    assert np.isfinite(se).any(axis=0).mean() > 0.5, "most cells were told"
+
+
+@pytest.mark.parametrize("sizes", [{"BLOCK": 1}, {"ENTRIES": 1}, {"ENTRIES": 150}])
+def test_blocks_that_cells_are_worked_out_in_change_no_bit_and_no_order(
+    sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two_releases(12, count=4)
+    whole = compared(a, b)
+    for name, value in sizes.items():
+        monkeypatch.setattr(f"gate.compare.sides.{name}", value)
+    told = compared(a, b)
+    for field in fields(Comparison):
+        np.testing.assert_array_equal(getattr(told, field.name), getattr(whole, field.name))
+    slices = len(oracle.slices_of(20))
+    assert whole.question.tolist() == [k for k in range(4 * len(METRICS)) for _ in range(slices)]
+    assert whole.slice.tolist() == list(range(slices)) * 4 * len(METRICS)
 
 
 def test_no_questions_have_no_cells() -> None:

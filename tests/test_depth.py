@@ -23,7 +23,7 @@ from gate.suite.truth import check_truth
 from gate.table import ClipIndex, EvidenceTable
 from gate.tasks import TASKS, Batch, depth
 from tests.support.kinds import head_of
-from tests.support.tiny import gate, make_world, refreeze, write_bundle, write_suite
+from tests.support.tiny import BARE, gate, make_world, refreeze, write_bundle, write_suite
 
 Array = NDArray[Any]
 NAN = math.nan
@@ -266,21 +266,6 @@ tier = "critical"
 metrics = ["abs_rel", "rmse", "rmse_per_image", "silog", "delta_1"]
 margins = { abs_rel = 0.03, rmse = 1.0, rmse_per_image = 1.0, silog = 0.05, delta_1 = 0.15 }
 """
-EXAM = """\
-[suite]
-name = "tiny"
-version = "1"
-frames = "frames.csv"
-frame_id = "frame_id"
-clip_id = "clip_id"
-order_by = "at"
-slices = ["light"]
-
-[splits]
-column = "split"
-calibration = "calibration"
-validation = "validation"
-"""
 
 
 def exam(folder: Path, *, heads: str = HEADS, freeze: bool = True) -> tuple[Any, Array]:
@@ -288,7 +273,7 @@ def exam(folder: Path, *, heads: str = HEADS, freeze: bool = True) -> tuple[Any,
     world = make_world(calibration=4, validation=24)
     truth = np.random.default_rng(5).uniform(2, 90, (len(world.ids), 6, 8)).astype(np.float32)
     truth[:, 0, :3] = 0.0
-    write_suite(folder, world, text=EXAM + heads, policy="resamples = 999\n" + RULE, freeze=False)
+    write_suite(folder, world, text=BARE + heads, policy="resamples = 999\n" + RULE, freeze=False)
     np.savez(folder / "depth.npz", frame_id=np.array(world.ids), depth=truth)
     if freeze:
         refreeze(folder)

@@ -71,16 +71,40 @@ def test_digests_are_those_of_the_bundle(stack: Path) -> None:
     assert told == digests_of(bundle, list(told))
 
 
-def test_show_tells_what_reads_what(stack: Path) -> None:
+def test_show_tells_what_reads_what(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     shown = gate("bundle", "show", "stack", cwd=stack.parent)
     assert shown.code == 0, shown.err
-    assert "networks: 3; heads of programs: 7; parameters: 345" in shown.out
-    front, rear, top = shown.out.split("\nnetwork ")[1:]
-    assert "  reads image = image  (3, 8, 8) float32\n  read by top: front.lane\n  program front.pt2" in front
-    assert "  read by top: rear.lane\n" in rear
-    assert "170 parameters in float32\n" in rear
-    assert "  reads left = front.lane  (2) float32\n" in top
-    assert "map   (any)             float32  sha256:" in top
+    about, inputs, networks, heads = shown.out.split("\n\n")
+    assert about.splitlines()[0] == "bundle stack 1  (not locked)"
+    assert "networks: 3; heads of programs: 7" in about
+    assert "parameters: 345 in float32; " in about
+    assert inputs.splitlines()[1] == "image  (3, 8, 8)  float32  front, rear"
+    reads = {line.split()[0]: line.split(maxsplit=3)[3] for line in networks.splitlines()[1:]}
+    counted = "input image; weights float32 99 %, int64 1 %"  # norms count the batches that they have seen
+    assert reads == {"front": counted, "rear": "input image", "top": "lane of front, rear"}
+    shapes = [line.split()[:3] for line in heads.splitlines()[1:]]
+    assert shapes[0] == ["front.sign", "(2)", "float32"]
+    assert shapes[-1] == ["top.map", "(any)", "float32"]
+
+
+def test_show_puts_a_network_below_the_only_one_that_it_reads_and_keeps_to_the_terminal(
+    stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        (stack / "bundle.toml").read_text().replace('left = "front.lane", right = "rear.lane"', 'left = "front.lane"')
+    )
+    nodes = [helper.make_node("Identity", ["left"], ["map"])]
+    top = model(nodes, {"map": ["batch", 2]}, inputs={"left": ["batch", 2]})
+    (stack / "top.onnx").write_bytes(top.SerializeToString())
+    (stack / "bundle.toml").write_text(text)
+    monkeypatch.setenv("COLUMNS", "60")
+    networks = gate("bundle", "show", "stack", cwd=stack.parent).out.split("\n\n")[2].splitlines()
+    assert max(map(len, networks)) <= 60
+    rows = [line for line in networks[1:] if not line.startswith(" " * 10)]
+    assert [line.split()[0] for line in rows] == ["front", "top", "rear"]
+    assert rows[1].startswith("  top ")
+    assert rows[1].endswith("front.lane")
 
 
 def test_show_loads_neither_torch_nor_a_runtime(stack: Path) -> None:
@@ -110,7 +134,9 @@ def test_shares_of_precision_are_told_when_they_matter(tmp_path: Path) -> None:
         '[bundle]\nname = "q"\nversion = "1"\n\n[networks.cam]\nprogram = "cam.pt2"\n'
         'inputs = { image = "image" }\nheads = ["sign"]\n'
     )
-    assert "100 parameters in int8 98 %, float32 2 %\n" in gate("bundle", "show", "b", cwd=tmp_path).out
+    shown = gate("bundle", "show", "b", cwd=tmp_path).out
+    assert "parameters: 100 in int8 98 %, float32 2 %; " in shown
+    assert "input image; weights int8 98 %, float32 2 %\n" in shown
 
 
 @pytest.mark.parametrize("program", ["front.pt2", "rear.onnx"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.compare import Comparison, Question, compare
+from gate.table import EvidenceTable
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 
@@ -141,6 +144,28 @@ def test_a_clip_that_both_bundles_answer_alike_contributes_exactly_nothing(seed:
     assert not c.d.any()
     assert not np.nan_to_num(c.delta).any()
     assert not np.nan_to_num(c.se).any()
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_evidence_that_both_bundles_share_gives_what_working_all_of_it_out_gives(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = odd_releases(kind, seed=5, clips=14)
+    metrics = (*AT_THRESHOLD, *OF_SCORES)
+    questions = [Question(p, (p,), m) for p in (0, 1) for m in metrics]
+    asked = (questions, oracle.slices_of(14), oracle.index_of(14), np.array([False, False]))
+
+    def found() -> list[Comparison]:
+        sides = [oracle.side(given, [0.0, 0.0]) for given in ([a, a], [a, b], [a, a])]
+        return [compare(sides[0], side, *asked) for side in sides[1:]]
+
+    short = found()
+    module = import_module("gate.compare.compare")
+    monkeypatch.setattr(EvidenceTable, "__eq__", lambda one, other: False)
+    monkeypatch.setattr(module, "differing", lambda one, other: np.ones(one.rows, bool))
+    for quick, whole in zip(short, found(), strict=True):
+        for field in fields(Comparison):
+            assert np.array_equal(*(np.asarray(getattr(c, field.name), float) for c in (quick, whole)), equal_nan=True)
 
 
 @given(st.sampled_from(("plain", "lone", "crowded")), st.integers(0, 10_000))

@@ -167,7 +167,7 @@ def test_the_number_of_predictions_compared_at_once_changes_not_one_bit(
 
     whole = compare(*arguments)
     free = comparing.precision_deltas(*sides, np.arange(9), np.ones(40, bool))
-    monkeypatch.setattr(comparing, "BLOCK", 20 * block)  # of 20 clips each
+    monkeypatch.setattr("gate.compare.sides.BLOCK", 20 * block)  # of 20 clips each
     parts = compare(*arguments)
     assert by_cell(whole) == by_cell(parts)
     assert free.tobytes() == comparing.precision_deltas(*sides, np.arange(9), np.ones(40, bool)).tobytes()

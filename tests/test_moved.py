@@ -523,6 +523,12 @@ def test_truth_is_said_once_and_each_release_by_name() -> None:
 # Pictures
 
 
+def test_a_small_picture_loses_nothing() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(thumbnail(pixels))) as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")), pixels)
+
+
 def test_a_thumbnail_is_made_smaller_and_never_larger() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (600, 1000, 3), dtype=np.uint8)
     with Image.open(io.BytesIO(thumbnail(pixels))) as image:

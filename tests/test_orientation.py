@@ -30,7 +30,7 @@ from gate.table import ClipIndex, EvidenceTable, by_score
 from gate.tasks import Batch, orientation
 from gate.tasks.orientation import short_way
 from tests.support.kinds import boxes_of, head_of
-from tests.support.tiny import World, gate, make_world, refreeze, write_bundle, write_suite
+from tests.support.tiny import BARE, World, gate, make_world, refreeze, write_bundle, write_suite
 
 Array = NDArray[Any]
 NAN = math.nan
@@ -188,21 +188,6 @@ def test_a_raster_is_drawn_by_how_far_it_is_off() -> None:
 
 # A whole comparison
 
-EXAM = """\
-[suite]
-name = "tiny"
-version = "1"
-frames = "frames.csv"
-frame_id = "frame_id"
-clip_id = "clip_id"
-order_by = "at"
-slices = ["light"]
-
-[splits]
-column = "split"
-calibration = "calibration"
-validation = "validation"
-"""
 LANES = """
 [[heads]]
 head = "cam.lanes"
@@ -229,7 +214,7 @@ def exam(folder: Path, truth: Any = None, *, heads: str = LANES, freeze: bool = 
     if truth is None:
         truth = np.random.default_rng(3).uniform(0, math.pi, (len(world.ids), 5, 6)).astype(np.float32)
         truth[:, 1, :4] = NAN
-    write_suite(folder, world, text=EXAM + heads, policy=POLICY, freeze=False)
+    write_suite(folder, world, text=BARE + heads, policy=POLICY, freeze=False)
     np.savez(folder / "lanes.npz", frame_id=np.array(world.ids), lanes=truth)
     if freeze:
         refreeze(folder)
@@ -283,7 +268,7 @@ def test_a_heading_a_frame_is_read_from_a_column(tmp_path: Path, without_contrac
     head = '\n[[heads]]\nhead = "cam.yaw"\ntask = "orientation"\ntruth = { columns = "range" }\n'
     world = make_world(calibration=4, validation=12)
     policy = POLICY.replace("cam.lanes", "cam.yaw").replace('"critical"', '"supporting"').replace("0.0", "2.0")
-    write_suite(tmp_path / "suite", world, text=EXAM + head, policy=policy)
+    write_suite(tmp_path / "suite", world, text=BARE + head, policy=policy)
     suite = open_suite(tmp_path / "suite")
     assert (suite.heads[0].unit, suite.heads[0].period, suite.heads[0].score) == ("degrees", 360, None)
     for name, off in (("old", 3.0), ("new", 363.0)):
@@ -576,7 +561,7 @@ def car_releases(folder: Path, spread: float) -> list[list[Frame]]:
         cars = [(place(k), round(float(rng.uniform(0, 360)), 3)) for k in range(2)]
         lines += [f"{name},car,{','.join(map(str, box))},{yaw}" for box, yaw in cars]
         truths.append(cars)
-    write_suite(folder / "suite", world, text=EXAM + CARS, policy=CAR_RULES, freeze=False)
+    write_suite(folder / "suite", world, text=BARE + CARS, policy=CAR_RULES, freeze=False)
     (folder / "suite/cars.csv").write_text("\n".join(lines) + "\n")
     refreeze(folder / "suite")
     boxes = np.tile([*map(place, range(3))], (len(world.ids), 1, 1))
@@ -658,7 +643,7 @@ def test_angles_that_fit_no_boxes_are_refused() -> None:
     ],
 )
 def test_oriented_objects_are_declared_whole(tmp_path: Path, old: str, new: str, says: str) -> None:
-    head, text = CARS.split("\n\n"), EXAM
+    head, text = CARS.split("\n\n"), BARE
     assert old in head[1]
     with pytest.raises(ConfigError, match=says):
         write_suite(tmp_path, make_world(1, 1), text=text + "\n" + head[1].replace(old, new), policy=CAR_RULES)

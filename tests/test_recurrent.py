@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gate.bundle import Bundle, impact_of, read_bundle
 from gate.errors import ConfigError, SuiteError
-from gate.run import Run, Watch, partition, run, watched
+from gate.run import Run, Watch, partition, process, run, stack, watched
 from gate.run.partition import rounds_of, steps_of
 from gate.run.replay import replay
+from gate.run.signature import Program
 from gate.suite import Suite, read_suite
 from tests.support.hydra import archive, saved
 from tests.support.tiny import refreeze
@@ -221,6 +222,44 @@ def test_chosen_clips_are_replayed_to_the_bits_that_were_counted(
             seen[head] += rows.tolist()
     everything = np.flatnonzero(np.isin(suite.frames.clip, wanted)).tolist()
     assert all(sorted(rows) == everything for rows in seen.values())
+
+
+def test_answers_of_networks_that_remember_come_a_batch_at_a_time(
+    clips: tuple[Suite, Path, dict[str, Array]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, rows = process.receive, dict[str, list[int]]()
+
+    def hear(source: Any, seconds: float | None = None) -> Any:
+        head, arrays = real(source, seconds)
+        for name, values in arrays.items():
+            rows.setdefault(name, []).append(len(values))
+        return head, arrays
+
+    monkeypatch.setattr(process, "receive", hear)
+    run(read_bundle(clips[1]), clips[0])
+    assert "memory.memory" not in rows  # nobody asked for it outside
+    for head in HEADS:
+        assert sum(rows[head]) == sum(LENGTHS)
+        assert max(rows[head]) == partition.BATCH
+
+
+def test_a_network_whose_answer_to_a_batch_is_too_large_is_broken_and_says_so(
+    clips: tuple[Suite, Path, dict[str, Array]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {n.name: n for n in read_bundle(clips[1]).networks}
+    monkeypatch.setattr(stack, "MAX_ARRAYS", 200)
+
+    def wide(inputs: Any, heads: Any = None) -> Any:
+        return {"features": (np.zeros((4, 5), np.float32), ""), "sum": (np.zeros((4, 13), np.float32), "")}
+
+    for give, fails in (({"camera.features"}, False), ({"camera.features", "camera.sum"}, True), (set[str](), False)):
+        chosen, parts = [made["camera"]], {"camera": ["features", "sum"]}
+        working = stack.Stack(chosen, {"camera": Program(wide, {}, False)}, parts, give)
+        ((name, ran, told),) = working.batch({"picture": np.zeros((4, 3, 2, 2), np.float32)})
+        assert (name, set(told)) == ("camera", set() if fails else give)
+        assert ("camera" in working.failed, bool(ran)) == (fails, not fails)
+        if fails:
+            assert working.failed["camera"].startswith("it answers a batch with ")
 
 
 def test_the_spot_check_sees_a_last_bit_of_networks_that_remember(

@@ -13,11 +13,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gate import table as module
 from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
 from gate.heads import Series
 from gate.lattice import MISSED, encode
-from gate.table import Entries, EvidenceTable, apart, blocks, by_score, each, empty, entries_of, histogram, merge, stack
+from gate.table import (
+    Entries,
+    EvidenceTable,
+    adjoined,
+    apart,
+    blocks,
+    by_score,
+    each,
+    empty,
+    entries_of,
+    folded,
+    histogram,
+    merge,
+    stack,
+    unfolded,
+)
 
 laws = settings(deadline=None, max_examples=100, database=None)
 ROWS, CELLS = 3, 4
@@ -262,3 +278,35 @@ def test_work_on_parts_comes_back_in_their_order() -> None:
 def test_an_error_in_a_part_is_not_lost() -> None:
     with pytest.raises(EvidenceError, match="NaN"):
         each(encode, [[0.0], [float("nan")], [1.0]])
+
+
+@laws
+@given(tables, st.booleans())
+def test_a_folded_table_unfolds_to_itself(table: EvidenceTable, many: bool) -> None:
+    table = replace(table, cells=1 << 20) if many else table  # keys of so many cells do not become narrow
+    narrow = folded(table)
+    assert unfolded(narrow) == table
+    assert (narrow.keys.dtype == np.uint32) is not many
+    assert narrow.counts.dtype == np.uint8
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 15])
+def test_tables_of_runs_of_cells_join_to_the_table_of_all_cells(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SORTED", at_once)
+    rng = np.random.default_rng(at_once)
+    series, first, sizes = (Series("cam.a", 0.0), Series("cam.b", 0.0)), (0, 3, 6, 7), (4, 4, 1, 5)  # cell 3 is in two
+    counted, tables = Counter[tuple[int, int, bool, int]](), []
+    for start, cells, events in zip(first, sizes, (300, 0, 40, 200), strict=True):
+        row, cell, code = (rng.integers(0, n, events) for n in (2, cells, 30))
+        positive = rng.random(events) < 0.3
+        counted.update(zip(row.tolist(), (cell + start).tolist(), positive.tolist(), code.tolist(), strict=True))
+        keys, counts = histogram(row, cell, positive, code.astype(np.uint16))
+        moments = np.full((2, cells, 1), start + 1)
+        tables.append(EvidenceTable(series, cells, keys, counts, ("events",), moments))
+    whole = adjoined(tables, first, 12)
+    entries = by_score(whole)
+    columns = (entries.series, entries.cell, entries.positive, entries.code)
+    found = dict(zip(zip(*(c.tolist() for c in columns), strict=True), entries.count.tolist(), strict=True))
+    assert found == counted
+    assert (np.diff(whole.keys) > 0).all()
+    assert whole.moments[0, :, 0].tolist() == [1, 1, 1, 1 + 4, 4, 4, 4 + 7, 8, 8, 8, 8, 8]

@@ -33,7 +33,7 @@ def test_nothing_in_the_working_folder_is_imported_by_the_contract_worker(tmp_pa
     write_suite(tmp_path / "suite", make_world())
     code = (
         "from pathlib import Path\nfrom gate.suite.worker import check_all, contract_worker\n"
-        "with contract_worker(Path('suite')) as worker:\n    print(len(check_all(worker, Path('suite'), {})))\n"
+        "with contract_worker(Path('suite')) as worker:\n    print(len(check_all(worker(), Path('suite'), {})))\n"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert int(done.stdout) > 5

@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 
 from gate.bundle import read_bundle
 from gate.errors import GateError
+from gate.report.frames import frames_view
+from gate.report.moved import Chosen, moved_frames
 from gate.run import Run, process, run, session
 from gate.run.process import FallenError, Worker, ask, end, start, tell
 from gate.run.replay import replay
@@ -384,6 +386,22 @@ def test_the_frames_of_a_report_outlive_a_worker(stage: Path) -> None:
                 os.kill(worker.pid, signal.SIGKILL)
         assert len(rows) == len(side["cam.sign"].rows)
     assert told == whole
+
+
+def test_frames_that_a_report_lacks_since_a_worker_died_twice_are_told_on_the_page_and_beside_it(
+    stage: Path, rogues: Rogues, dying: list[str]
+) -> None:
+    manifest = bundle(stage / "new", {"cam": rogues.honest, "rear": rogues.honest}) / "bundle.toml"
+    manifest.write_text(manifest.read_text().replace('version = "1"', 'version = "2"'))
+    suite, old, new = read_suite(stage / "suite"), read_bundle(stage / "old"), read_bundle(stage / "new")
+    wanted = [Chosen(p, None, None, (0, 1), 1.0) for p in ("cam.sign[stop]", "rear.sign[stop]")]
+    (cam, rear), _ = moved_frames(old, new, suite, wanted, limit=4)
+    assert len(dying) >= 2
+    assert "network cam: its process ended while it ran (" in cam.lost
+    assert (cam.frames, cam.pictures, rear.lost) == (0, (), "")
+    assert rear.frames > 0
+    told = [frames_view(m, set()).told for m in (cam, rear)]
+    assert [" Not all frames could be looked at again: tiny " in t for t in told] == [True, False]
 
 
 @pytest.mark.usefixtures("_impatient")

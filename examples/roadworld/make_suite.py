@@ -54,7 +54,8 @@ def write_frames(
     boxes: dict[str, list[tuple[object, ...]]] = {camera.name: [] for camera in CAMERAS}
     with ExitStack() as stack:
         if processes > 1:
-            pool = stack.enter_context(ProcessPoolExecutor(processes))
+            pool = ProcessPoolExecutor(processes)
+            stack.callback(pool.shutdown, cancel_futures=True)  # or a failure would wait for all other clips
             seen = pool.map(_observed, [seed] * clips, range(clips))
         else:
             seen = map(_observed, [seed] * clips, range(clips))

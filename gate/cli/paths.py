@@ -30,22 +30,19 @@ def policy_file(given: Path | None, suite: Path) -> Path:
     raise UsageError("there is no policy.toml, neither here nor in the suite", mend="name one: --policy FILE")
 
 
-def embedded_suite() -> Path:
-    """The suite that ships with gate: inside an installed package, or in the source tree."""
-    return _shipped("mini", "suites/mini")
-
-
-def embedded_workflows() -> Path:
-    """The workflow files that `gate init` copies, likewise."""
-    return _shipped("workflows", "docs/workflows")
-
-
-def _shipped(name: str, source: str) -> Path:
+def shipped(source: str) -> Path:
+    """What ships with gate, by its place in the source tree: inside an installed package, or in that tree."""
     package = Path(__file__).resolve().parents[1]
-    for path in (package / "embedded" / name, package.parent / source):
+    for path in (package / "embedded" / source, package.parent / source):
         if path.is_dir():
             return path
     raise UsageError(f"{source} is not installed", mend="install gate from its wheel or source tree")
+
+
+def cache() -> Path:
+    """~/.cache, or where XDG_CACHE_HOME says that caches are."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(home) if os.path.isabs(home) else Path.home() / ".cache"
 
 
 def thresholds_folder(given: Path | None) -> Path:

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A function (stage, frames just done, frames in all) that shows how far the work is."""
+def progress_bar(unit: str = "frames") -> Iterator[Progress]:
+    """A function (stage, frames just done, frames in all) that shows how far the work is; unit: what is counted."""
     try:
         if sys.stderr.isatty():
-            yield from _bar()
+            yield from _bar(unit)
         else:
-            yield _lines()
+            yield _lines(unit)
     except KeyboardInterrupt:
         print("interrupted: nothing was written, except what the store keeps", file=sys.stderr)
         raise
 
 
-def _bar() -> Iterator[Progress]:
+def _bar(unit: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -40,7 +40,7 @@ def _bar() -> Iterator[Progress]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} frames/s" if task.speed else "")
+            return Text(f"{_rate(task.speed)} {unit}/s" if task.speed else "")
 
     columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -54,7 +54,7 @@ def _bar() -> Iterator[Progress]:
         yield advance
 
 
-def _lines() -> Progress:
+def _lines(unit: str) -> Progress:
     done_of: dict[str, int] = {}
     begun: dict[str, tuple[float, int]] = {}
 
@@ -66,8 +66,12 @@ def _lines() -> Progress:
             spent = time.monotonic() - begun.setdefault(stage, (time.monotonic(), now))[0]
             # The first batch waits for the program to load: the pace is that of the frames after it.
             rate = (now - begun[stage][1]) / spent if spent > 0 else 0.0
-            pace = f", {rate:,.0f} frames/s" if rate else ""
+            pace = f", {_rate(rate)} {unit}/s" if rate else ""
             left = f", {(total - now) / rate:.0f} s left" if rate and now < total else ""
-            print(f"{stage}: {now:,} of {total:,} frames{pace}{left}", file=sys.stderr)
+            print(f"{stage}: {now:,} of {total:,} {unit}{pace}{left}", file=sys.stderr)
 
     return advance
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"

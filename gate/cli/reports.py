@@ -41,6 +41,7 @@ def write_result(
         command=shlex.join(["gate", *sys.argv[1:]]),
         frames=frames,
         progress=progress,
+        tell=lambda line: typer.echo(line, err=True),
     )
 
 

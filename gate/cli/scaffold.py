@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gate.atomic import write_text
-from gate.cli.paths import embedded_workflows
+from gate.cli.paths import shipped
 
 POLICY = """\
 # How a candidate is judged. The last matching rule wins, key by key.
@@ -44,9 +44,9 @@ FILES = {
 
 def scaffold(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Write the files that are not there yet; answers each path and whether it was made."""
-    workflows = sorted(embedded_workflows().glob("*.yml"))
-    shipped = {f".github/workflows/{path.name}": path.read_text(encoding="utf-8") for path in workflows}
-    for name, text in (FILES | shipped).items():
+    workflows = sorted(shipped("docs/workflows").glob("*.yml"))
+    files = FILES | {f".github/workflows/{path.name}": path.read_text(encoding="utf-8") for path in workflows}
+    for name, text in files.items():
         path = folder / name
         made = not path.exists()
         if made:

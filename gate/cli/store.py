@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gate.cli.paths import cache
+
 if TYPE_CHECKING:
     from gate.run.store import Store
 
@@ -35,13 +37,11 @@ def opened(given: str | None) -> Store | None:
         return None
     from gate.run.store import open_store
 
-    return open_store(Path(named) if named else _cache(), said_once(), required=bool(named))
+    return open_store(Path(named) if named else _default(), said_once(), required=bool(named))
 
 
-def _cache() -> Path:
-    """~/.cache/gate, or where XDG_CACHE_HOME says that caches are."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "gate"
+def _default() -> Path:
+    return cache() / "gate"
 
 
 def said_once() -> Callable[[str], None]:
@@ -60,7 +60,7 @@ def _known(folder: Path | None) -> Store:
     from gate.run.store import known_store
 
     named = os.environ.get("GATE_STORE")
-    return known_store(folder or (Path(named) if named and named != "none" else _cache()), said_once())
+    return known_store(folder or (Path(named) if named and named != "none" else _default()), said_once())
 
 
 @store_app.command("stat")

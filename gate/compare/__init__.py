@@ -1,7 +1,9 @@
 """The statistics: contributions by clip, the test, the bound."""
 
 from gate.compare.bound import clips_needed, detectable, enough_events, guard_holds, half_width, leaning, total_error
-from gate.compare.compare import Comparison, Question, Side, aggregate, compare, new_errors, precision_deltas
+from gate.compare.compare import Comparison, aggregate, compare, new_errors, precision_deltas
+from gate.compare.pairings import paired
+from gate.compare.sides import Question, Side
 from gate.compare.signflip import MIN_CLIPS, FamilyTest, eligible, prove_loss, seed_of, sign_vectors
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "half_width",
     "leaning",
     "new_errors",
+    "paired",
     "precision_deltas",
     "prove_loss",
     "seed_of",

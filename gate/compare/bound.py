@@ -75,8 +75,8 @@ def detectable(effect: Floats, critical: Floats, se: Floats, lost: Floats, effec
     by, so x = loss / error solves x = critical sqrt(1 + x² / effective) + z: method A8's formula on many clips, more on
     few (benchmarks/simulations/mdr.py).
     """
-    room = 1 - critical**2 / effective
     with np.errstate(invalid="ignore", divide="ignore"):
+        room = 1 - critical**2 / effective
         root = critical * np.sqrt(1 - (critical**2 - _POWER_PROVEN**2) / effective)
         return np.where(room > 0, effect + (_POWER_PROVEN + root) / room * total_error(se, lost), np.nan)
 

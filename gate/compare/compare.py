@@ -4,44 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gate.compare.effects import Effects, ScoredSide, curve_effects, ratio_effects, smooth_effects
+from gate.compare.effects import Effects, curve_effects, ratio_effects, read_curves, sum_effects
+from gate.compare.sides import (
+    Block,
+    Mask,
+    Part,
+    Question,
+    Side,
+    blocks_of,
+    by_clip,
+    entries_in,
+    part_of,
+    taken,
+    usable,
+)
 from gate.compare.sums import named_sums
 from gate.curves import average_precision, curves
-from gate.lattice import NO_THRESHOLD
-from gate.measures import Metric, metric
+from gate.measures import Metric
 from gate.suite import Slice
-from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each
-
-Mask = NDArray[np.bool_]
-#: Predictions x clips compared at once, in arrays that stay in a processor's cache; changes nothing else.
-BLOCK = 1 << 15
-
-
-@dataclass(frozen=True)
-class Side:
-    """One bundle. table: all judged heads, stacked. codes: (S,) threshold code of each series, or NO_THRESHOLD."""
-
-    table: EvidenceTable
-    codes: Ints
-
-
-@dataclass(frozen=True)
-class Question:
-    """One metric of one prediction. series: its rows of evidence, one an IoU level."""
-
-    prediction: int
-    series: tuple[int, ...]
-    metric: str
+from gate.table import (
+    ClipIndex,
+    EvidenceTable,
+    Floats,
+    Ints,
+    blocks,
+    by_score,
+    differing,
+    each,
+    hand_back_memory,
+)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """n cells: question x slice, slices of one metric together.
+    """n cells, question by question and slice by slice.
 
     question, slice: (n,) positions. incumbent, candidate: (n,) in the metric's own unit, NaN where not defined.
     at_incumbent: (n,) candidate at the incumbent's threshold, NaN where no threshold is used. delta: (n,) higher is
@@ -85,14 +84,15 @@ def compare(
     candidate's cells, where it was asked on others (A/A).
     """
 
-    def answered(block: Sequence[int]) -> list[Comparison]:
-        rows = np.array(sorted({row for k in block for row in questions[k].series}), dtype=np.int64)
-        metrics = [metric(name) for name in sorted({questions[k].metric for k in block})]
-        a = _part(incumbent, rows, index, incumbent.codes, decided, metrics)
-        b = _part(candidate, rows, other or index, incumbent.codes, decided, metrics)
-        return list(_parts(a, b, questions, block, rows, slices, decided))
+    def answered(block: Block) -> list[Comparison]:
+        old, new = (taken(side, block) for side in (incumbent, candidate))
+        a = b = part_of(old, block, index, old.codes, decided)
+        if other is not None or old.table != new.table or not np.array_equal(old.codes, new.codes):
+            b = part_of(new, block, other or index, old.codes, decided)
+        return list(_parts(a, b, block, slices))
 
-    parts = [part for found in each(answered, list(_blocks(questions, index.clips))) for part in found]
+    blocks = blocks_of(questions, index.clips, np.maximum(*(entries_in(side) for side in (incumbent, candidate))))
+    parts = [part for found in each(answered, blocks) for part in found]
     if not parts:
         none = np.zeros(0)
         many = np.zeros((0, index.clips))
@@ -100,74 +100,36 @@ def compare(
         return Comparison(
             whole, whole, none, none, none, none, many, many, none, none, none, none, none, whole, none, none, whole > 0
         )
-    return Comparison(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Comparison)))
+    # Whatever blocks they were worked out in: what is compared with anchors too stands cell beside cell.
+    order = np.lexsort([np.concatenate([getattr(p, name) for p in parts]) for name in ("slice", "question")])
+    whole = Comparison(*(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(Comparison)))
+    parts.clear()
+    hand_back_memory()  # the parts, and what they were worked out in, are several times what is kept
+    return whole
 
 
-def _blocks(questions: Sequence[Question], clips: int) -> Iterator[list[int]]:
-    """Positions of the questions, of some neighbouring predictions at a time."""
-    predictions = max(1, BLOCK // max(1, clips))
-    order = sorted(range(len(questions)), key=lambda k: questions[k].prediction)
-    for _, block in groupby(order, key=lambda k: questions[k].prediction // predictions):
-        yield list(block)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some series of one bundle: sums at its own thresholds, sums at the incumbent's, and scores in curve order."""
-
-    sums: Mapping[str, Floats]
-    same: Mapping[str, Floats]
-    scored: ScoredSide
-    codes: Ints
-    index: ClipIndex
-
-
-def _part(side: Side, rows: Ints, index: ClipIndex, shipped: Ints, decided: Mask, metrics: Sequence[Metric]) -> _Part:
-    table = side.table.take(rows)
-    entries = by_score(table)
-    read = frozenset[str]().union(*(_read(what) for what in metrics))
-    sums = named_sums(table, entries, side.codes[rows], decided[rows], read)
-    same = sums
-    if any(what.at_threshold for what in metrics) and not np.array_equal(side.codes[rows], shipped[rows]):
-        same = named_sums(table, entries, shipped[rows], decided[rows], read)
-    return _Part(sums, same, ScoredSide(entries, index.clip, index.clips), side.codes[rows], index)
-
-
-def _parts(
-    a: _Part,
-    b: _Part,
-    questions: Sequence[Question],
-    block: Sequence[int],
-    rows: Ints,
-    slices: Sequence[Slice],
-    decided: Mask,
-) -> Iterator[Comparison]:
-    for name, levels in sorted({(questions[k].metric, len(questions[k].series)) for k in block}):
-        chosen = [k for k in block if questions[k].metric == name and len(questions[k].series) == levels]
-        groups = np.searchsorted(rows, np.array([questions[k].series for k in chosen], dtype=np.int64))
-        first = groups[:, 0]
-        own = decided[rows[first]]
-        what = metric(name)
-        usable_a, usable_b = (own | (p.codes[first] != NO_THRESHOLD) | (not what.at_threshold) for p in (a, b))
-        for number, part in enumerate(slices):
-            sums_a, sums_b = (_by_clip(p, p.sums, first, part, what) for p in (a, b))
-            same = _by_clip(b, b.same, first, part, what) if what.at_threshold else sums_b
-            if what.kind == "curve":
-                effects = curve_effects(what, a.scored, b.scored, part.cells, groups)
+def _parts(a: Part, b: Part, block: Block, slices: Sequence[Slice]) -> Iterator[Comparison]:
+    for asked in block.parts:
+        what = asked.metric
+        curved = what.kind == "curve"
+        scored_a, scored_b = (p.scored.take(asked.groups) if curved else p.scored for p in (a, b))
+        differs = np.ones(len(asked.chosen), bool)
+        if curved and a.index is b.index:
+            differs = np.any(differing(scored_a.entries, scored_b.entries).reshape(asked.groups.shape), axis=1)
+        for number, where in enumerate(slices):
+            sums_a = by_clip(a, a.sums, asked, where)
+            sums_b = sums_a if b is a else by_clip(b, b.sums, asked, where)
+            again = what.at_threshold and b.same is not b.sums
+            same = by_clip(b, b.same, asked, where) if again else sums_b
+            if curved:
+                read_a = read_curves(what, scored_a, where.cells, differs)
+                read_b = read_curves(what, scored_b, where.cells, differs) if differs.any() else read_a
+                effects = curve_effects(what, read_a, read_b)
             else:
-                effects = (ratio_effects if what.kind == "ratio" else smooth_effects)(what, sums_a, sums_b)
-            thresholded = what.at_threshold & ~own
-            yield _cells(what, effects, sums_a, sums_b, same, usable_a, usable_b, thresholded, np.array(chosen), number)
-
-
-def _by_clip(side: _Part, sums: Mapping[str, Floats], rows: Ints, part: Slice, what: Metric) -> dict[str, Floats]:
-    """Sums that a cell of this metric is made of, name -> (m, J)."""
-    return {n: side.index.sum(v[rows], part.cells) for n, v in sums.items() if n in _read(what)}
-
-
-def _read(what: Metric) -> frozenset[str]:
-    """Names of the sums that a cell of this metric is made of."""
-    return what.needs | {"tp", "fn", "events", "frames", what.squares}
+                effects = sum_effects(what, sums_a, sums_b)
+            thresholded = what.at_threshold & ~a.decided[asked.first]
+            known = usable(a, asked), usable(b, asked)
+            yield _cells(what, effects, sums_a, sums_b, same, *known, thresholded, asked.chosen, number)
 
 
 def _cells(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from gate.curves import (
     running_from_end,
 )
 from gate.measures import Metric, divide
-from gate.table import Entries, Floats, Ints, entries_of
+from gate.table import ClipIndex, Entries, Floats, Ints, entries_of
 
 Mask = NDArray[np.bool_]
 
@@ -104,6 +105,11 @@ def _lost(metric: Metric, a: Mapping[str, Floats], theta: Floats, total: Floats)
     return divide(np.ones_like(total), total)
 
 
+def sum_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
+    """Effects of a metric of sums; a, b: name -> (m, J) sums by clip of incumbent and candidate."""
+    return (ratio_effects if metric.kind == "ratio" else smooth_effects)(metric, a, b)
+
+
 def smooth_effects(metric: Metric, a: Mapping[str, Floats], b: Mapping[str, Floats]) -> Effects:
     """Effects of any function of sums, by leaving one clip out (method A4); a, b: name -> (m, J) sums by clip."""
     assert metric.value is not None
@@ -132,56 +138,45 @@ def _left_out(
 
 @dataclass(frozen=True)
 class ScoredSide:
-    """Score histograms of one bundle: entries in curve order and, for each clip index, its validation clip."""
+    """Score histograms of one bundle: entries in curve order; index: validation clips of their cells."""
 
     entries: Entries
-    clip: Ints
-    clips: int
+    index: ClipIndex
+
+    def take(self, rows: Ints) -> ScoredSide:
+        """The same of some series, in the order of `rows`."""
+        return ScoredSide(entries_of(self.entries, rows.reshape(-1)), self.index)
+
+    @cached_property
+    def events(self) -> Floats:
+        """(S, C) events of each cell."""
+        return self._by_cell(self.entries.count)
+
+    @cached_property
+    def positives(self) -> Floats:
+        """(S, C) positives of each cell."""
+        return self._by_cell(self.entries.count * self.entries.positive)
+
+    def _by_cell(self, counts: Ints) -> Floats:
+        cells, entries = len(self.index.clip), self.entries
+        sums = np.bincount(entries.series * cells + entries.cell, counts, entries.rows * cells)
+        return sums.astype(np.float64, copy=False).reshape(-1, cells)
 
 
+#: Entries of curves that are worked out at once, while clips are left out: bounds memory, changes nothing else.
+AT_ONCE = 1 << 17
 #: Metrics of curves without influence values: clips are left out one by one.
 _OF_CURVES = {"coco_ap": coco_average_precision, "aos": orientation_similarity}
 
 
-def curve_effects(metric: Metric, a: ScoredSide, b: ScoredSide, cells: Mask, groups: Ints) -> Effects:
-    """Effects of a metric of score histograms: average precision by influence values, others by leaving one clip out.
-
-    groups: (m, L) series of each prediction, one an IoU level; the value is the mean over levels. Of `aos` the second
-    series holds similarities, and the value is that of the first.
-    """
-    m, levels = groups.shape
-    of_curve = _OF_CURVES.get(metric.name)
-    chosen = (ScoredSide(entries_of(s.entries, groups.reshape(-1)), s.clip, s.clips) for s in (a, b))
-    side_a, side_b = (_influence(s, cells) if of_curve is None else _each_left_out(s, cells, of_curve) for s in chosen)
-
-    def mean(values: Floats) -> Floats:
-        rows = values.reshape(m, levels, *values.shape[1:])
-        return rows[:, 0] if metric.name == "aos" else rows.mean(axis=1)
-
-    value_a, value_b = mean(side_a.value), mean(side_b.value)
-    positives = mean(side_a.positives)
-    total = positives.sum(axis=1)
-    weight = divide(positives, total[:, None])
-    lost = divide(np.ones_like(total), total)
-    if of_curve is not None:
-        present = mean(side_a.events) + mean(side_b.events) > 0
-        without = mean(side_b.clip_values) - mean(side_a.clip_values)
-        return _left_out(value_a, value_b, without, 1.0, present, weight, lost)
-    delta = value_b - value_a
-    # Influence values sum to zero; delta comes back through the positives (method A3).
-    d = mean(side_b.clip_values) - mean(side_a.clip_values) + delta[:, None] * weight
-    k = (mean(side_a.events) + mean(side_b.events) > 0).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # Without clip j the positives are (1 - w_j) of all, so delta_(-j) - delta is -centred_j / (1 - w_j) to first
-        # order; nothing can be said where one clip holds them all.
-        centred = np.where(weight < 1, (d - delta[:, None] * weight) / (1 - weight), np.nan)
-        se = np.where(k > 1, np.sqrt((k - 1) / k * (centred**2).sum(axis=1)), np.nan)
-    return Effects(value_a, value_b, delta, d, weight, se, _satterthwaite(weight), lost)
-
-
 @dataclass(frozen=True)
-class _Side:
-    """value: (n,). clip_values: (n, J), influence of each clip or value without it. positives, events: (n, J)."""
+class CurveSide:
+    """A metric of score histograms of one bundle, for m predictions: means over IoU levels; of `aos`, what the first
+    series says.
+
+    value: (m,). clip_values: (m, J), influence of each clip on average precision, or the value without it. positives,
+    events: (m, J).
+    """
 
     value: Floats
     clip_values: Floats
@@ -189,22 +184,70 @@ class _Side:
     events: Floats
 
 
+def read_curves(metric: Metric, side: ScoredSide, cells: Mask, differs: Mask) -> CurveSide:
+    """A metric of score histograms on some cells: average precision by influence values, others by leaving clips out.
+
+    side: m predictions, of each its series, one an IoU level; of `aos` the second series holds similarities. differs:
+    (m,) predictions whose evidence is another one on the other side; of all others no clip contributes anything: their
+    clip values are 0, or NaN where there is no value without a clip, and nothing is worked out.
+    """
+    m, levels = len(differs), side.entries.rows // len(differs)
+    of_curve = _OF_CURVES.get(metric.name)
+    rows = np.repeat(differs, levels)
+    inside = cells & (side.index.clip >= 0)
+    curve = curves(side.entries, inside)
+    positives, events = side.index.sum(side.positives, cells), side.index.sum(side.events, cells)
+    clip_values = np.zeros(positives.shape)
+    if of_curve is not None:
+        clip_values[curve.total[:, None] == positives] = np.nan
+    if differs.any():
+        some = side.take(np.flatnonzero(rows))
+        own = curve if differs.all() else curves(some.entries, inside)
+        clip_values[rows] = _influence(some, own) if of_curve is None else _each_left_out(some, own, of_curve)
+
+    def mean(values: Floats) -> Floats:
+        of_levels = values.reshape(m, levels, *values.shape[1:])
+        return of_levels[:, 0] if metric.name == "aos" else of_levels.mean(axis=1)
+
+    return CurveSide(mean((of_curve or average_precision)(curve)), mean(clip_values), mean(positives), mean(events))
+
+
+def curve_effects(metric: Metric, a: CurveSide, b: CurveSide) -> Effects:
+    """Effects of a metric of score histograms."""
+    total = a.positives.sum(axis=1)
+    weight = divide(a.positives, total[:, None])
+    lost = divide(np.ones_like(total), total)
+    present = a.events + b.events > 0
+    contributed = b.clip_values - a.clip_values
+    if metric.name in _OF_CURVES:
+        return _left_out(a.value, b.value, contributed, 1.0, present, weight, lost)
+    delta = b.value - a.value
+    # Influence values sum to zero; delta comes back through the positives (method A3).
+    d = contributed + delta[:, None] * weight
+    k = present.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # Without clip j the positives are (1 - w_j) of all, so delta_(-j) - delta is -centred_j / (1 - w_j) to first
+        # order; nothing can be said where one clip holds them all.
+        centred = np.where(weight < 1, (d - delta[:, None] * weight) / (1 - weight), np.nan)
+        se = np.where(k > 1, np.sqrt((k - 1) / k * (centred**2).sum(axis=1)), np.nan)
+    return Effects(a.value, b.value, delta, d, weight, se, _satterthwaite(weight), lost)
+
+
 def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
-    entries = curve.entries
-    place = entries.series * side.clips + side.clip[entries.cell]
-    return np.bincount(place, weights, entries.rows * side.clips).astype(np.float64, copy=False).reshape(-1, side.clips)
+    entries, index = curve.entries, side.index
+    place = entries.series * index.clips + index.clip[entries.cell]
+    sums = np.bincount(place, weights, entries.rows * index.clips)
+    return sums.astype(np.float64, copy=False).reshape(-1, index.clips)
 
 
-def _influence(side: ScoredSide, cells: Mask) -> _Side:
-    """Average precision and the influence of each clip on it (method A3, checked against differentiation)."""
-    curve = curves(side.entries, cells & (side.clip >= 0))
-    value = average_precision(curve)
+def _influence(side: ScoredSide, curve: Curves) -> Floats:
+    """(S, J) influence of each clip on average precision (method A3, checked against differentiation)."""
     accepted = np.maximum(curve.tp + curve.fp, 1).astype(float)
     total = np.maximum(curve.total, 1).astype(float)[curve.series]
     rest_fp = running_from_end(curve.positives * curve.fp / accepted**2, curve.starts)
     rest_tp = running_from_end(curve.positives * curve.tp / accepted**2, curve.starts)
-    known = np.nan_to_num(value)
+    known = np.nan_to_num(average_precision(curve))
     up = (curve.tp / accepted + rest_fp - known[curve.series]) / total
     down = -rest_tp / total
     count, positive, series = curve.entries.count.astype(float), curve.entries.positive, curve.entries.series
@@ -215,25 +258,16 @@ def _influence(side: ScoredSide, cells: Mask) -> _Side:
         per_event = np.where(scored, np.where(positive, up[at], down[at]), missed[series])
     else:
         per_event = missed[series]
-    return _Side(
-        value,
-        _by_clip(side, curve, count * per_event),
-        _by_clip(side, curve, count * positive),
-        _by_clip(side, curve, count),
-    )
+    return _by_clip(side, curve, count * per_event)
 
 
-def _each_left_out(side: ScoredSide, cells: Mask, value: Callable[[Curves], Floats]) -> _Side:
-    """A metric of curves, and its value without each clip."""
-    inside = cells & (side.clip >= 0)
-    curve = curves(side.entries, inside)
-    count = curve.entries.count.astype(float)
-    without = np.full((side.entries.rows, side.clips), np.nan)
-    for j in range(side.clips):
-        without[:, j] = value(curves(side.entries, inside & (side.clip != j)))
-    return _Side(
-        value(curve),
-        without,
-        _by_clip(side, curve, count * curve.entries.positive),
-        _by_clip(side, curve, count),
-    )
+def _each_left_out(side: ScoredSide, curve: Curves, value: Callable[[Curves], Floats]) -> Floats:
+    """(S, J) a metric of curves without each clip."""
+    entries, clip = curve.entries, side.index.clip
+    every = np.ones(len(clip), bool)
+    without = np.repeat(value(curve)[:, None], side.index.clips, axis=1)
+    missing = np.unique(clip[entries.cell])  # without any other clip nothing is missing
+    step = max(1, AT_ONCE // max(1, len(entries.keys)))
+    for some in (missing[k : k + step] for k in range(0, len(missing), step)):
+        without[:, some] = value(curves(entries.without(clip, some), every)).reshape(len(some), -1).T
+    return without

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.lattice import LARGEST_LOGIT, MISSED, decode, probability
-from gate.table import Entries, EvidenceTable, Floats, Ints
+from gate.table import Entries, EvidenceTable, Floats, Ints, blocks, entries_of
 
 
 def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection[str]) -> dict[str, Floats]:
@@ -65,7 +65,12 @@ def named_sums(
 
     decided: (S,) series whose counts come from their own decision (argmax, moments) and not from a threshold.
     """
-    sums = scored_sums(entries, table.cells, thresholds, read)
+    every = np.arange(entries.rows)
+    parts = [
+        scored_sums(entries_of(entries, rows), table.cells, thresholds[rows], read)
+        for rows in blocks(table, every) or [every]
+    ]
+    sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for name in table.names:
         if name not in read:
             continue

@@ -40,7 +40,7 @@ def of_decision(decision: Decision, proposal: Proposal) -> tuple[Annotation, ...
     definition, places = read_definition(proposal.suite / "suite.toml")
     heads = {rule.head: places.at("heads", k, "head") for k, rule in enumerate(definition.heads)}
     groups, shipping = read_policy(proposal.policy).lines, proposal.shipping
-    found = [_of_cell(cell, decision, shipping, heads, groups) for cell in words.leads(worst_cells(decision))]
+    found = [_of_cell(cell, decision, shipping, heads, groups) for cell in worst_cells(decision)]
     if decision.decision != "GO":
         level: Level = "failure" if decision.decision == "NO-GO" else "warning"
         text = " ".join(words.prose(reason.text) for reason in decision.reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.calibrate import OperatingPoint
-from gate.compare import MIN_CLIPS, Comparison, clips_needed, detectable, total_error
+from gate.compare import MIN_CLIPS, Comparison, clips_needed, total_error
 from gate.heads import Head
 from gate.judge.decision import Cell, Tier, Verdict
 from gate.judge.policy import Rule
@@ -67,6 +68,7 @@ class Judged:
 
     comparison: with the incumbent; seen: its statistics. since: the same against the anchors, where there are any.
     identical: cells that the change cannot reach. certified: proven non-inferior. alpha: of each cell's family.
+    mdr: minimum detectable regression, NaN where no loss can be proven.
     """
 
     comparison: Comparison
@@ -78,6 +80,7 @@ class Judged:
     alpha: Floats
     certified: Mask
     identical: Mask
+    mdr: Floats
 
 
 def cell_of(
@@ -183,7 +186,7 @@ def _numbers(j: Judged, i: int, name: str, head_unit: str, verdict: Verdict) -> 
         "ci_low": None if delta is None else low if sign > 0 else high,
         "ci_high": None if delta is None else high if sign > 0 else low,
         "p_adjusted": _number(j.seen.p[i]),
-        "mdr": _mdr(j, i) if shown else None,
+        "mdr": _number(j.mdr[i]) if shown else None,
         "provable": bool(j.seen.provable[i]),
         "anchor": None if since is None else _number(since.comparison.incumbent[i]),
         "delta_anchor": None if since is None else _number(sign * since.comparison.delta[i]),
@@ -253,17 +256,9 @@ def unit_of(name: str, head_unit: str) -> str:
     return head_unit if what.unit is None else what.unit
 
 
-def _mdr(j: Judged, i: int) -> float | None:
-    if not np.isfinite(j.seen.critical_value[i]):
-        return None
-    c = j.comparison
-    row = slice(i, i + 1)
-    return _number(detectable(j.effect[row], j.seen.critical_value[row], c.se[row], c.lost[row], c.effective[row])[0])
-
-
 def _number(value: float | np.floating) -> float | None:
     """None for NaN; -0.0, which a turned sign leaves behind, is 0."""
-    return float(value) + 0.0 if np.isfinite(value) else None
+    return float(value) + 0.0 if math.isfinite(value) else None
 
 
 def _needed(j: Judged, i: int, *, guarded: bool) -> int | None:

@@ -83,8 +83,13 @@ def _blocking(gated: Sequence[Cell], missing: Sequence[str], must_pass: Sequence
 
 
 def _regressed(code: str, cells: Sequence[Cell]) -> Iterator[Reason]:
-    """One reason a prediction, worst adjusted p and greatest loss first; beyond ten, the rest as one."""
-    ordered = sorted(cells, key=lambda c: (c.p_adjusted is None, c.p_adjusted, c.delta_worse or 0.0, c.prediction))
+    """One reason a prediction: critical, worst adjusted p, greatest loss first; beyond ten, the rest as one."""
+
+    def urgent(cell: Cell) -> tuple[bool, bool, float | None, float, str]:
+        unproven = cell.p_adjusted is None
+        return cell.tier != "critical", unproven, cell.p_adjusted, cell.delta_worse or 0.0, cell.prediction
+
+    ordered = sorted(cells, key=urgent)
     first: dict[str, Cell] = {}
     for cell in ordered:
         first.setdefault(cell.prediction, cell)
@@ -198,7 +203,8 @@ def _nothing_found(cells: Sequence[Cell]) -> Reason:
 
 def _told(cells: Sequence[Cell], gated: Sequence[Cell]) -> Iterator[Reason]:
     for noun, own in _kinds(c for c in gated if c.suspect):
-        yield _reason("suspect", own, "{count} look worse without proof, to be acknowledged: {names}", noun=noun)
+        text = "{count} {verb} worse without proof, to be acknowledged: {names}"
+        yield _reason("suspect", own, text, noun=noun, plural="look", one="looks")
     whole = [c for c in gated if c.tier == "supporting" and c.slice == "all"]
     for noun, own in _kinds(c for c in whole if c.verdict == "not-measurable"):
         on = " on this suite" if noun == "prediction" else ""

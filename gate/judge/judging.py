@@ -13,6 +13,7 @@ from gate.compare import (
     Comparison,
     Question,
     aggregate,
+    detectable,
     eligible,
     enough_events,
     guard_holds,
@@ -192,6 +193,7 @@ def _statistics(
             # The budget of a critical cell: many small losses since its anchor are one great one (method A9).
             # An anchor that gives no value proves nothing, unless it lacks the prediction, which is told.
             certified &= ~(guarded & ~excused & ~identical) | (since.low > -margin)
+    bar = np.where(np.isfinite(seen.critical_value), seen.critical_value, np.nan)
     shares = {name: alpha * getattr(text.shares, name) for name in FAMILIES}
     return Judged(
         comparison=c,
@@ -203,6 +205,7 @@ def _statistics(
         alpha=np.array([shares.get(name, 0.0) for name in family]),
         certified=certified,
         identical=identical,
+        mdr=detectable(effect, bar, c.se, c.lost, c.effective),
     )
 
 

@@ -16,6 +16,7 @@ from gate.judge.decision import Identity, PolicyFacts, Tier
 from gate.judge.judging import Asked
 from gate.judge.sentences import spelled
 from gate.measures import metric
+from gate.table import Floats
 
 #: A retrained twin is assumed to share this part of every clip's error with the bundle (method, part B: the world of
 #: the simulations). A measured twin is better.
@@ -88,15 +89,14 @@ class Plan:
     cells: tuple[PlanCell, ...]
 
 
-def assumed(alone: Comparison, answered: Sequence[Comparison]) -> Comparison:
+def assumed(alone: Comparison, d: Floats, se: Floats) -> Comparison:
     """`alone`, a bundle beside itself, with the differences that a retrained twin is assumed to show.
 
-    answered: the bundle beside itself on other clips, all cells of `alone` in its order. Their error is that of two
-    unrelated releases; root mean square over the pairings, times sqrt(1 - SHARED).
+    The bundle was put beside itself on other clips, which are paired at random: se, (pairings, n), and d, (n, J) of one
+    pairing. Their error is that of two unrelated releases; root mean square over the pairings, times sqrt(1 - SHARED).
     """
     paired = np.sqrt(1 - SHARED)
-    se = np.sqrt(np.mean([c.se**2 for c in answered], axis=0))
-    return replace(alone, d=paired * answered[0].d, se=paired * se)
+    return replace(alone, d=paired * d, se=paired * np.sqrt(np.mean(se**2, axis=0)))
 
 
 def plan_cells(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -173,6 +174,7 @@ def refuse_too_few(policy: Policy, *, references: int) -> None:
         )
 
 
+@cache
 def pattern(glob: str) -> re.Pattern[str]:
     """A shell glob in which brackets are literal: `front.*[pedestrian]`."""
     parts = {"*": ".*", "?": "."}

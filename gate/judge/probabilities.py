@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,11 @@ from gate.judge.decision import Probabilities, Probability, ReliabilityBin
 from gate.judge.layout import Layout
 from gate.lattice import MISSED
 from gate.suite import Slice
-from gate.table import ClipIndex, Floats, Ints, by_score
+from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, differing, entries_of
 
 LOSSES = ("brier", "log_loss")
+#: Entries of evidence that are looked at together: bounds memory, changes nothing else.
+ENTRIES = 1 << 21
 
 
 def probabilities(
@@ -26,30 +29,42 @@ def probabilities(
     if not chosen:
         return ()
     first = layout.first[[k for k, _ in chosen]]
-    sides = [_each_of(reliability(by_score(side.table.take(first)), index)) for side in (before, after)]
+    told = [line for rows in blocks(before.table, first, ENTRIES) for line in _told(before, after, rows, index)]
     questions = [Question(k, (int(row),), name) for (k, _), row in zip(chosen, first, strict=True) for name in LOSSES]
     everything = [Slice("all", np.ones(before.table.cells, bool))]
     paired = compare(before, after, questions, everything, index, layout.decided)
     bounds = _bounds(paired, confidence)
-    unscored = _with_missed(before, first) | _with_missed(after, first)
     place = {(questions[q].prediction, questions[q].metric): i for i, q in enumerate(paired.question.tolist())}
     return tuple(
         Probability(
             prediction,
-            incumbent=sides[0][i],
-            candidate=sides[1][i],
+            incumbent=old,
+            candidate=new,
             # A positive without a score has no loss: whoever misses more would seem better.
-            brier=None if unscored[i] else _difference(bounds[place[k, "brier"]]),
-            log_loss=None if unscored[i] else _difference(bounds[place[k, "log_loss"]]),
+            brier=None if unscored else _difference(bounds[place[k, "brier"]]),
+            log_loss=None if unscored else _difference(bounds[place[k, "log_loss"]]),
         )
-        for i, (k, prediction) in enumerate(chosen)
+        for (k, prediction), (old, new, unscored) in zip(chosen, told, strict=True)
     )
 
 
-def _with_missed(side: Side, rows: Ints) -> NDArray[np.bool_]:
+def _told(
+    before: Side, after: Side, rows: Ints, index: ClipIndex
+) -> Iterator[tuple[Probabilities, Probabilities, bool]]:
+    """(incumbent, candidate, has either positives without a score?) of some series."""
+    scored = [by_score(side.table.take(rows)) for side in (before, after)]
+    unscored = _with_missed(scored[0]) | _with_missed(scored[1])
+    old = _each_of(reliability(scored[0], index))
+    changed = np.flatnonzero(differing(*scored))
+    new = dict(enumerate(old))
+    if len(changed):
+        new |= dict(zip(changed.tolist(), _each_of(reliability(entries_of(scored[1], changed), index)), strict=True))
+    yield from zip(old, new.values(), unscored.tolist(), strict=True)
+
+
+def _with_missed(entries: Entries) -> NDArray[np.bool_]:
     """(n,): has the series positives that got no score?"""
-    entries = by_score(side.table.take(rows))
-    return np.bincount(entries.series[entries.code == MISSED], minlength=len(rows)) > 0
+    return np.bincount(entries.series[entries.code == MISSED], minlength=entries.rows) > 0
 
 
 def _bounds(c: Comparison, confidence: float) -> Floats:

@@ -67,12 +67,12 @@ class Alarms:
         return self.blocked / self.repeats
 
 
-def another_clip(index: ClipIndex, rng: np.random.Generator) -> ClipIndex:
-    """The same clips, each in the place of another one: a random cycle through all of them."""
-    order = rng.permutation(index.clips)
-    place = np.empty(index.clips, np.int64)
-    place[order] = np.roll(order, 1)
-    return _placed(index, place, index.clips)
+def other_clips(clips: int, rng: np.random.Generator) -> Ints:
+    """(J,) the clip that each clip is paired with, always another one: a random cycle through all of them."""
+    order = rng.permutation(clips)
+    other = np.empty(clips, np.int64)
+    other[np.roll(order, 1)] = order
+    return other
 
 
 def halves(index: ClipIndex, rng: np.random.Generator) -> tuple[ClipIndex, ClipIndex]:

@@ -126,10 +126,10 @@ def _templates(reasons: Sequence[str]) -> tuple[list[str], Any]:
     A row is the number of its template, or `"template|number|number"`.
     """
     templates: dict[str, int] = {}
-    rows: list[int | str] = []
-    for reason in reasons:
+    rows: dict[str, int | str] = {}
+    for reason in dict.fromkeys(reasons):
         numbers = _NUMBER.findall(reason)
         template = _NUMBER.sub("\0", reason)  # NUL cannot occur: reasons have their control characters escaped
         place = templates.setdefault(template, len(templates))
-        rows.append("|".join([str(place), *numbers]) if numbers else place)
-    return list(templates), _packed(rows)
+        rows[reason] = "|".join([str(place), *numbers]) if numbers else place
+    return list(templates), _packed([rows[reason] for reason in reasons])

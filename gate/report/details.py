@@ -19,6 +19,7 @@ from gate.judge.layout import Layout
 from gate.lattice import MISSED, decode
 from gate.measures import metric
 from gate.report.moved import CLIPS, Chosen
+from gate.run import Store
 from gate.suite import Suite
 from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, each
 from gate.tasks import task_of
@@ -35,7 +36,7 @@ LEVELS = 3
 @dataclass(frozen=True)
 class Compared:
     """What a decision rested on. points: prediction -> operating point, of incumbent and candidate. device: where the
-    programs ran.
+    programs ran. store: where it is noted what was drawn of them.
     """
 
     incumbent: Bundle
@@ -49,6 +50,7 @@ class Compared:
     index: ClipIndex
     points: tuple[Mapping[str, OperatingPoint], Mapping[str, OperatingPoint]]
     device: str = "cpu"
+    store: Store | None = None
 
     @cached_property
     def row_of(self) -> dict[tuple[str, str], int]:

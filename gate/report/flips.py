@@ -189,10 +189,15 @@ def flip_table(rows: Iterable[Row]) -> pa.Table:
     return pa.table({name: pa.array(values, kind) for name, (kind, values) in columns.items()})
 
 
-def write_flips(path: Path, table: pa.Table) -> None:
-    """Write `flips.parquet`, whole or not at all. Raises UsageError when the folder cannot be written."""
+def parquet_of(table: pa.Table) -> bytes:
+    """The bytes of `flips.parquet`."""
     import pyarrow.parquet as pq
 
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd", version="2.6", row_group_size=1 << 20, store_schema=False)
-    write_bytes(path, out.getvalue())
+    return out.getvalue()
+
+
+def write_flips(path: Path, table: pa.Table) -> None:
+    """Write `flips.parquet`, whole or not at all. Raises UsageError when the folder cannot be written."""
+    write_bytes(path, parquet_of(table))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gate.report import words
 from gate.report.moved import Moved, Picture
-from gate.report.thumbnails import overlay
+from gate.report.thumbnails import EXACT_SIDE, overlay
 from gate.tasks import Drawing
 
 FACTS = 4
+#: Letters of captions are this share of a picture's width: 11 pixels where two pictures stand beside each other.
+LETTERS = 24
 
 
 @dataclass(frozen=True)
 class BoxView:
-    """One box: kind is its class in the style sheet; at: where its caption begins."""
+    """One box: kind is its class in the style sheet; at: height of its caption's foot, never above the picture."""
 
     x: str
     y: str
@@ -24,6 +27,7 @@ class BoxView:
     height: str
     kind: str
     caption: str
+    at: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class FrameView:
     fact: str
     width: int
     height: int
+    letters: str
+    small: bool
     image: str
     over: bool
     bare: bool
@@ -69,6 +75,31 @@ class FramesView:
     keys: tuple[str, str]
 
 
+@dataclass(frozen=True)
+class SeenView:
+    """A frame for the first screen. name: of the prediction; keys: as of `FramesView`."""
+
+    name: str
+    frame: FrameView
+    keys: tuple[str, str]
+
+
+def seen_views(moved: Sequence[Moved], most: int, brought: set[str]) -> tuple[SeenView, ...]:
+    """At most so many frames: each prediction's worst before any one's second, and one of a clip, whose frames look
+    alike. brought: as of `frames_view`."""
+    offered = sorted(
+        ((rank, place, m, p) for place, m in enumerate(moved) for rank, p in enumerate(m.pictures)),
+        key=lambda item: item[:2],
+    )
+    chosen = dict[tuple[str, str], tuple[Moved, Picture]]()
+    for _, _, m, picture in offered:
+        chosen.setdefault((m.prediction, picture.clip), (m, picture))
+    return tuple(
+        SeenView(words.name(m.prediction), _frame(picture, brought), picture.candidate.keys)
+        for m, picture in list(chosen.values())[:most]
+    )
+
+
 def frames_view(moved: Moved, brought: set[str]) -> FramesView:
     """A prediction's frames, worst first. brought: ids of the images that the page has already; added to."""
     carried = f", which carry {min(99, int(100 * moved.share))} % of what clips lost" if moved.share < 1 else ""
@@ -77,6 +108,8 @@ def frames_view(moved: Moved, brought: set[str]) -> FramesView:
         f"{words.count(moved.negative, 'event')} newly wrong, {words.count(moved.positive, 'event')} newly right, "
         f"in {words.count(moved.frames, 'frame')}."
     )
+    if moved.lost:
+        told += f" Not all frames could be looked at again: {words.prose(moved.lost)}."
     pictures = tuple(_frame(p, brought) for p in moved.pictures)
     return FramesView(
         told=told,
@@ -101,6 +134,8 @@ def _frame(p: Picture, brought: set[str]) -> FrameView:
         fact=words.prose(p.fact),
         width=p.width,
         height=p.height,
+        letters=f"{p.width / LETTERS:.1f}",
+        small=max(p.width, p.height) <= EXACT_SIDE,
         image=image,
         over=p.over,
         bare=not any(d.boxes or d.raster.size for d in (p.incumbent, p.candidate)),
@@ -115,7 +150,13 @@ def _layer(bundle: str, drawing: Drawing, picture: Picture) -> LayerView:
         raster=_text(overlay(drawing.raster)) if drawing.raster.size else "",
         boxes=tuple(
             BoxView(
-                f"{x0:.1f}", f"{y0:.1f}", f"{max(0, x1 - x0):.1f}", f"{max(0, y1 - y0):.1f}", kind, words.name(caption)
+                x=f"{x0:.1f}",
+                y=f"{y0:.1f}",
+                width=f"{max(0, x1 - x0):.1f}",
+                height=f"{max(0, y1 - y0):.1f}",
+                kind=kind,
+                caption=words.name(caption),
+                at=f"{max(y0, picture.width / LETTERS):.1f}",
             )
             for x0, y0, x1, y1, kind, caption in drawing.boxes
         ),

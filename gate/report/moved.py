@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class Moved:
     share: of the whole loss that the clips carry. frames: looked at. negative, positive: flips over all of them.
     kinds: detection only: (missed | false | localisation | duplicate, incumbent, candidate) counts of errors at the
     first IoU level and the operating points, as TIDE defines them (Bolya et al. 2020; see `tasks.detection.errors`).
-    pictures: worst first.
+    pictures: worst first. lost: why some frames, or all, could not be looked at again; empty when all were.
     """
 
     prediction: str
@@ -90,6 +90,7 @@ class Moved:
     positive: int
     kinds: tuple[tuple[str, int, int], ...]
     pictures: tuple[Picture, ...]
+    lost: str = ""
 
 
 @dataclass
@@ -136,8 +137,9 @@ def moved_frames(
     trails = [_Trail(c, *place[c.prediction], room=MOST if limit > 0 else 0) for c in chosen]
     heads = {t.head.name for t in trails}
     clips = {clip for c in chosen for clip in c.clips}
-    held, frames = 0, suite.frames
-    for rows, answers in replay((incumbent, candidate), suite, heads, clips, progress, device) if clips else ():
+    held, frames, lost = 0, suite.frames, dict[str, str]()
+    sides = (incumbent, candidate)
+    for rows, answers in replay(sides, suite, heads, clips, progress, device, lost.__setitem__) if clips else ():
         here = set(frames.clip[rows].tolist())
         for trail in trails:
             if here.isdisjoint(trail.chosen.clips):
@@ -154,7 +156,8 @@ def moved_frames(
         for row, flip in trail.flips
         if beyond([flip], trail.tolerance)
     )
-    return tuple(_moved(trail, suite, camera(incumbent, suite, trail.head)) for trail in trails), table
+    found = (_moved(trail, suite, camera(incumbent, suite, trail.head)) for trail in trails)
+    return tuple(replace(m, lost=lost.get(t.head.name, "")) for m, t in zip(found, trails, strict=True)), table
 
 
 def _share_out(trails: Sequence[_Trail], limit: int) -> int:

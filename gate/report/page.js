@@ -11,6 +11,7 @@
   const data = await unpacked(one('[data-role="data"]').textContent);
   const { tables, columns } = data;
   const MINUS = "\u2212";
+  const APART = 6; // untouched networks that do not yet crowd out the others
   const IDENTICAL = 1, SUSPECT = 2, PROVABLE = 4, SPEAKS = 8, GAINED = 16;
 
   const of = (name, row) => {
@@ -333,6 +334,8 @@
       networks.set(entry("network", row), heads);
     });
     const root = one('[data-role="house"]');
+    const far = make("div", { class: "house" });
+    let beyond = 0;
     for (const [network, heads] of networks) {
       const card = make("div", { class: "network" }, make("h3", {}, make("bdi", {}, network)));
       for (const [head, members] of heads) {
@@ -353,7 +356,17 @@
         });
         card.append(button);
       }
-      root.append(card);
+      // Networks that nothing reached stand apart, so that few of many are seen at once.
+      const rows = [...heads.values()].flat();
+      const reached = rows.some((row) => !has(row, IDENTICAL));
+      (reached ? root : far).append(card);
+      beyond += reached ? 0 : rows.length;
+    }
+    const told = `${count(far.childElementCount)} networks out of the change's reach: ${count(beyond)} predictions`;
+    if (far.childElementCount > APART && root.childElementCount) {
+      root.after(make("details", {}, make("summary", {}, told), far));
+    } else {
+      root.append(...far.children);
     }
   };
 

@@ -52,9 +52,8 @@ def weight(reason: Reason) -> Standing:
     return "proven" if reason.code in GOOD_NEWS else "told"
 
 
-def worst_cells(decision: Decision) -> list[Cell]:
-    """Cells that a person must look at, worst first: whatever is not merely told, and every proven loss."""
-    return sorted(
-        (c for c in decision.cells if c.verdict in ("regressed", "broken") or standing(c) not in ("told", "proven")),
-        key=words.worst_first,
+def worst_cells(decision: Decision) -> tuple[Cell, ...]:
+    """What a person must look at, one cell a prediction, worst first: all but what is merely told or proven."""
+    return words.leads(
+        c for c in decision.cells if c.verdict in ("regressed", "broken") or standing(c) not in ("told", "proven")
     )

@@ -18,6 +18,9 @@ from gate.suite.inputs import picture
 LONG_SIDE = 320
 #: WebP quality, 0..100: blocks do not yet look like objects.
 QUALITY = 72
+#: Pictures up to this long side are kept bit for bit: lossy WebP halves the resolution of colour, and in a small
+#: picture a lamp is two pixels.
+EXACT_SIDE = 128
 #: What a raster's values mean, and red, green, blue, opacity of each. Readers who confuse red with green tell blue,
 #: orange and magenta apart; what is right stays faint, so that what is wrong is seen first.
 RASTER_COLOURS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
@@ -30,7 +33,8 @@ RASTER_COLOURS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) RGB as WebP without metadata, the long side at most `LONG_SIDE`; nothing is enlarged."""
+    """(H, W, 3) RGB as WebP without metadata, the long side at most `LONG_SIDE`; nothing is enlarged, and small
+    pictures lose nothing."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -39,7 +43,7 @@ def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    image.save(out, "WEBP", quality=QUALITY, method=4)
+    image.save(out, "WEBP", lossless=max(image.size) <= EXACT_SIDE, quality=QUALITY, method=4)
     return out.getvalue()
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ CELL_FIELDS = (
     "unit", "lower_is_better", "delta_worse", "provable", "suspect", "clips_needed", "acknowledge",
     "delta_threshold_free", "anchor", "delta_anchor", "p_anchor", "gained_since_anchor",
 )  # fmt: skip
+
+
+_fields = attrgetter(*CELL_FIELDS)
+# ASCII, so that a hostile name cannot turn a line around or break one; never NaN, which is no JSON.
+_encoded = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 
 def verdict_json(decision: Decision, *, time: str) -> str:
@@ -51,7 +57,8 @@ def verdict_json(decision: Decision, *, time: str) -> str:
             "impact": words.by_impact(decision.cells),
         },
         "looks": {"used": None, "budget": None},
-        "cells": [_cell(c) for c in decision.cells],
+        # One by one: all of them at once would fill a hundred megabytes.
+        "cells": map(_cell, decision.cells) if decision.cells else [],
         "contracts": [_contract(c) for c in decision.contracts],
         "uncovered": list(decision.uncovered),
         "predictions": decision.predictions,
@@ -99,14 +106,15 @@ def schema() -> dict[str, Any]:
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
-    return {field: getattr(cell, field) for field in CELL_FIELDS}
+    return dict(zip(CELL_FIELDS, _fields(cell), strict=True))
 
 
 def _probability(p: Probability) -> dict[str, Any]:
     """Without the bins of its diagrams, which are the report's."""
-    sides = {name: asdict(getattr(p, name)) for name in ("incumbent", "candidate")}
-    for side in sides.values():
-        del side["bins"]
+    sides = {
+        name: {field: value for field, value in vars(getattr(p, name)).items() if field != "bins"}
+        for name in ("incumbent", "candidate")
+    }
     return {"prediction": p.prediction, **sides, "brier": _change(p.brier), "log_loss": _change(p.log_loss)}
 
 
@@ -121,17 +129,16 @@ def _contract(contract: ContractResult) -> dict[str, Any]:
 
 def _value(value: Any) -> str:
     """A list of objects one a line, so that diffs and greps are readable; everything else on one line."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if isinstance(value, map) or (isinstance(value, list) and value and isinstance(value[0], dict)):
         return "[\n" + ",\n".join(f" {_dump(item)}" for item in value) + "\n]"
     return _dump(value)
 
 
 def _dump(value: Any) -> str:
-    # ASCII, so that a hostile name cannot turn a line around or break one; never NaN, which is no JSON.
     try:
-        return json.dumps(value, ensure_ascii=True, allow_nan=False)
+        return _encoded(value)
     except ValueError:  # some number is not finite: rare, and looking at each costs more than writing all
-        return json.dumps(_finite(value), ensure_ascii=True, allow_nan=False)
+        return _encoded(_finite(value))
 
 
 def _finite(value: Any) -> Any:

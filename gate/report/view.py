@@ -11,7 +11,7 @@ from gate.report import asides, figures, words
 from gate.report.cells import SPAN
 from gate.report.chart import Chart, chart_of
 from gate.report.details import Detail
-from gate.report.frames import FramesView, frames_view
+from gate.report.frames import FramesView, SeenView, frames_view, seen_views
 from gate.report.impact import common_network, networks_line
 from gate.report.lists import ITEMS, NAMES, OPEN, GapView, ListView, difference, gaps_of, items_of, tied
 from gate.report.moved import Moved
@@ -19,6 +19,7 @@ from gate.suite.contract import ContractResult
 
 BLOCKS = 60  # regressed predictions with a block of their own; further ones are a line each
 SUSPECTS, OPEN_SUSPECTS = 20, 3
+SEEN = 3  # frames on the first screen
 SENTENCES = 3  # regressed cells told in full within a block
 METHOD = "docs/statistics.md"  # of this project: the page itself needs no network
 
@@ -94,6 +95,7 @@ class PageView:
     meaning: str
     headline: str
     reasons: tuple[ReasonView, ...]
+    seen: tuple[SeenView, ...]
     steps: tuple[str, ...]
     certainty: tuple[str, ...]
     facts: tuple[FactView, ...]
@@ -161,6 +163,7 @@ def page_view(
         meaning=words.OUTCOME_WORDS[decision.decision],
         headline=words.headline(decision),
         reasons=tuple(_reason(r.code, r.text, r.predictions) for r in decision.reasons[:ITEMS]),
+        seen=seen_views([moved[p] for p in shown if p in moved], SEEN, brought),
         steps=words.next_steps(decision),
         certainty=words.certainty(decision),
         facts=_facts(decision),

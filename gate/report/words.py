@@ -88,9 +88,8 @@ def leads(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     slice leaves open is told in the slice.
     """
     first: dict[str, Cell] = {}
-    for cell in sorted(cells, key=worst_first):
-        if speaks(cell):
-            first.setdefault(cell.prediction, cell)
+    for cell in sorted(filter(speaks, cells), key=worst_first):
+        first.setdefault(cell.prediction, cell)
     return tuple(first.values())
 
 
@@ -133,12 +132,10 @@ def by_verdict(cells: Iterable[Cell]) -> dict[Verdict, int]:
 
 def by_impact(cells: Iterable[Cell]) -> dict[str, int]:
     """How many predictions the change can reach, and how many are proven unreachable."""
-    impact: dict[str, str] = {}
-    for cell in cells:
-        if is_prediction(cell) and impact.get(cell.prediction) != "reached":
-            impact[cell.prediction] = cell.impact
-    total = list(impact.values())
-    return {"identical": total.count("identical"), "reached": total.count("reached")}
+    one = {(cell.prediction, cell.impact): cell for cell in cells}
+    told = [cell for cell in one.values() if is_prediction(cell)]
+    reached = {cell.prediction for cell in told if cell.impact == "reached"}
+    return {"identical": len({cell.prediction for cell in told} - reached), "reached": len(reached)}
 
 
 def impact_line(cells: Iterable[Cell]) -> str:

@@ -14,6 +14,7 @@ from gate.report.flips import write_flips
 from gate.report.html import render_page
 from gate.report.junit import junit_xml
 from gate.report.moved import moved_frames
+from gate.report.noted import noted_frames
 from gate.report.sarif import sarif_json
 from gate.report.signoff import signoff_page
 from gate.report.summary import summary_markdown
@@ -33,28 +34,32 @@ def write_reports(
     command: str,
     frames: int = FRAMES,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Path]:
     """Write all reports into `out`; the paths by file name, in that order.
 
     compared: what the decision rested on; without it the page has no panels and no frames. frames: pictures in the
     page. `out` is made when needed. All is rendered before anything is written, each file is there whole or not
-    at all, and verdict.json comes last: where it is, the others are too. Raises UsageError when `out` cannot be
-    written.
+    at all, and verdict.json comes last: where it is, the others are too. tell: takes a warning for frames that could
+    not be looked at again. Raises UsageError when `out` cannot be written.
     """
     panels, moved, flips = (), (), None
     if compared is not None:
         leads = words.leads(decision.cells)
         panels = details(compared, [c for c in leads if c.impact == "reached"])
         wanted = chosen(compared, leads)
-        moved, flips = moved_frames(
-            compared.incumbent,
-            compared.candidate,
-            compared.suite,
+        bundles, exam, device = (compared.incumbent, compared.candidate), compared.suite, compared.device
+        moved, flips = noted_frames(
+            compared.store,
+            bundles,
+            exam,
             wanted,
             limit=frames,
-            device=compared.device,
-            progress=progress,
+            device=device,
+            look=lambda: moved_frames(*bundles, exam, wanted, limit=frames, device=device, progress=progress),
         )
+        for why in dict.fromkeys(m.lost for m in moved if m.lost):
+            tell(f"warning: the report lacks frames, which could not be looked at again: {why}")
     verdict = verdict_json(decision, time=time)
     texts = {
         "report.html": render_page(decision, panels, moved, title=title, command=command),

@@ -1,5 +1,6 @@
 """suite x bundle -> evidence."""
 
+from gate.run.contracts import contract_checks
 from gate.run.files import read_evidence, write_evidence
 from gate.run.local import Run, Watch, offered, outputs_of, run, watched
 from gate.run.partition import rounds_of
@@ -12,6 +13,7 @@ __all__ = [
     "Run",
     "Store",
     "Watch",
+    "contract_checks",
     "contract_table",
     "needed_for",
     "offered",

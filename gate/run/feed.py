@@ -24,8 +24,8 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Step:
-    """rows: frames, by position in the suite. begins: the round whose first batch this is. rest: not a batch, but all
-    frames of the round, of which the heads of networks that remember are told now.
+    """rows: frames of one batch, by position in the suite. begins: the round whose first batch this is. rest: the batch
+    was before, and now the heads of networks that remember are told of it.
     """
 
     rows: Ints
@@ -43,8 +43,8 @@ class Given:
 
 
 def steps(rounds: Iterable[Round], *, rest: bool, wanted: NDArray[Any] | None = None) -> Iterator[Step]:
-    """Steps of some rounds. rest: some networks remember, and no batch can be left out; else batches without any of the
-    wanted frames, (F,) bool, are.
+    """Steps of some rounds. rest: some networks remember: they are told when all batches of the round were, batch by
+    batch again, and none can be left out; else batches without any of the wanted frames, (F,) bool, are.
     """
     for part in rounds:
         begins: Round | None = part
@@ -53,7 +53,7 @@ def steps(rounds: Iterable[Round], *, rest: bool, wanted: NDArray[Any] | None = 
                 yield Step(rows, begins)
                 begins = None
         if rest:
-            yield Step(part.rows, rest=True)
+            yield from (Step(rows, rest=True) for rows in part.batches)
 
 
 def fed(

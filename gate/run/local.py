@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle
-from gate.errors import GateError
 from gate.heads import Head
 from gate.run.feed import Step, ahead, fed, steps
 from gate.run.machine import runtime
@@ -27,7 +26,7 @@ from gate.run.predictions import Recorded, open_predictions
 from gate.run.process import FallenError, Said
 from gate.run.reducing import Answer, Reducer, reduce_all
 from gate.run.resume import made_by, resumed, versions, witness
-from gate.run.session import Session, device_name
+from gate.run.session import Session, blame, device_name
 from gate.run.spans import LIVE, RECORDED, Part, Span, settled, spans_of
 from gate.run.stack import bits
 from gate.run.store import Store
@@ -153,8 +152,7 @@ def _answered(
 ) -> Iterator[dict[str, Part]]:
     """Run some heads on some spans; of each span, head -> what it answered there. ran: told what was computed.
 
-    A network whose process dies gets a second try from the beginning of the span; one that dies again, or falls silent,
-    is left out, and its heads are broken.
+    A second try of a worker that fell begins where the span does.
     """
     outputs = {o for t in asked for o in outputs_of(t.head)} - recorded.keys()
     broken: dict[str, str] = {}
@@ -175,11 +173,8 @@ def _answered(
                 session = session or Session(bundle, suite, outputs, device=device, broken=broken)
                 parts = _span(session, suite, asked, recorded, span, ran, advance)
             except FallenError as fallen:
-                session, deaths[fallen.network] = None, deaths[fallen.network] + 1
-                if fallen.hung or deaths[fallen.network] > 1:
-                    if not fallen.network:
-                        raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
-                    broken[fallen.network] = fallen.why
+                session = None
+                blame(fallen, deaths, broken)
         yield parts
 
 
@@ -235,7 +230,7 @@ def watched(bundle: Bundle, suite: Suite, watch: Watch, device: str = "cpu") -> 
     """Output -> digest of its bits on the watched batch, from whole programs; none of a network that fails, and none at
     all when its process dies twice.
 
-    Of networks that remember, the rounds before are run too, and the bits are those of the whole round.
+    Of networks that remember, all rounds of the group up to the batch are run.
     """
     for _ in range(2):
         with contextlib.suppress(FallenError):

@@ -37,10 +37,11 @@ def runtime(networks: Collection[Network], device: str = "cpu") -> Pairs:
         ("python", platform.python_version()),
         ("threads", str(cores())),
     ]
-    return tuple(sorted(found + [(name, _version(name)) for s, name in libraries.items() if s in suffixes]))
+    return tuple(sorted(found + [(name, library(name)) for s, name in libraries.items() if s in suffixes]))
 
 
-def _version(name: str) -> str:
+def library(name: str) -> str:
+    """The version of an installed distribution, which is not imported."""
     try:
         return version(name)
     except PackageNotFoundError:

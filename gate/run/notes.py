@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gate import __version__
@@ -26,24 +27,41 @@ def noted(store: Store | None, kind: str, question: str, work: Callable[[], Any]
     """The answer to a question: as it is noted, else what `work` finds, which is noted then.
 
     kind, question: together they name all that the answer hangs on, the version of gate apart. The answer is plain
-    JSON: texts, numbers, lists, and dicts by text.
+    JSON: texts, numbers, lists, and dicts by text, and never null.
     """
+    answer = known(store, kind, question)
+    if answer is None:
+        answer = work()
+        note(store, kind, question, answer)
+    return answer
+
+
+def known(store: Store | None, kind: str, question: str) -> Any:
+    """The answer that is noted; None when there is no sound note."""
     if store is None:
-        return work()
-    asked = json.dumps([__version__, kind, question])
-    path = store.root / NOTES / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+        return None
+    asked, path = _place(store, kind, question)
     with contextlib.suppress(OSError, EvidenceError, LookupError, TypeError):
-        note = read_json(path.read_bytes(), where=str(path), error=EvidenceError)
-        if note["seal"] == _seal(asked, note["answer"]):
+        found = read_json(path.read_bytes(), where=str(path), error=EvidenceError)
+        if found["seal"] == _seal(asked, found["answer"]):
             with contextlib.suppress(OSError):  # a store that cannot be written can still be read
                 os.utime(path)
-            return note["answer"]
-    answer = work()
+            return found["answer"]
+    return None
+
+
+def note(store: Store | None, kind: str, question: str, answer: Any) -> None:
+    """Note an answer, where that is possible."""
     # A store that has vanished is not to be made again without its marker.
     with contextlib.suppress(OSError, UsageError):
-        if (store.root / MARKER).is_file():
+        if store is not None and (store.root / MARKER).is_file():
+            asked, path = _place(store, kind, question)
             write_text(path, json.dumps({"seal": _seal(asked, answer), "answer": answer}))
-    return answer
+
+
+def _place(store: Store, kind: str, question: str) -> tuple[str, Path]:
+    asked = json.dumps([__version__, kind, question])
+    return asked, store.root / NOTES / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
 
 
 def _seal(asked: str, answer: Any) -> str:

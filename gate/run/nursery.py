@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -70,10 +71,15 @@ def _kill(pid: int) -> None:
 
 def _loaded() -> dict[str, object]:
     try:
-        # The loader of programs brings as much along as torch itself; here it is paid once, and not by every worker.
+        # The loader of programs brings as much along as torch itself, and what the first program makes it import comes
+        # on top; here it is paid once, and not by every worker.
+        import torch.export._trace
         import torch.export.pt2_archive  # noqa: F401
     except ImportError as error:
         return {"failed": str(error)}
+    # Else every worker would look through all that was loaded for what is not needed any more, and so copy it.
+    gc.collect()
+    gc.freeze()
     return {"ready": True}
 
 

@@ -45,19 +45,22 @@ def steps_of(lengths: Sequence[int]) -> Iterator[tuple[Ints, Ints]]:
 
 def groups_of(frames: Frames) -> list[tuple[int, int]]:
     """First frame and end of each group, in order; clips are whole."""
-    starts = np.flatnonzero(np.r_[True, frames.clip[1:] != frames.clip[:-1]])[::LANES].tolist()
+    starts = _clips(frames.clip)[:-1:LANES].tolist()
     return list(zip(starts, [*starts[1:], len(frames.clip)], strict=True))
 
 
 def rounds_of(frames: Frames, start: int = 0, stop: int | None = None) -> Iterator[Round]:
     """The rounds of all groups between two borders of groups."""
-    for first, end in groups_of(frames):
-        if first < start or end > (len(frames.clip) if stop is None else stop):
-            continue
-        clip = frames.clip[first:end]
-        begins = np.flatnonzero(np.r_[True, clip[1:] != clip[:-1]])
-        sizes = np.diff(np.r_[begins, len(clip)])
+    borders = start + _clips(frames.clip[start:stop])
+    for k in range(0, len(borders) - 1, LANES):
+        group = borders[k : k + LANES + 1]
+        begins, sizes = group[:-1], np.diff(group)
         for done in range(0, int(sizes.max()), STEPS):
             lengths = np.clip(sizes - done, 0, STEPS)
-            rows = [np.arange(b, b + n) for b, n in zip(first + begins + done, lengths, strict=True)]
+            rows = [np.arange(b, b + n) for b, n in zip(begins + done, lengths, strict=True)]
             yield Round(np.concatenate(rows), tuple(lengths.tolist()), done == 0)
+
+
+def _clips(clip: Ints) -> Ints:
+    """Where each clip begins, and the end of the last; clip: of each frame, those of one beside each other."""
+    return np.flatnonzero(np.r_[True, clip[1:] != clip[:-1], True])

@@ -143,9 +143,8 @@ def plan(
     worker: Worker, networks: Sequence[Network], parts: Mapping[str, Collection[str]], give: Collection[str]
 ) -> None:
     """Say what will be asked: networks in running order, the heads of each, and the outputs that are wanted here."""
-    given = {n.name: sorted(o for o in give if o.partition(".")[0] == n.name) for n in networks}
-    about = {"do": "plan", "networks": [n.name for n in networks], "given": given}
-    tell(worker, about | {"parts": {n.name: sorted(parts[n.name]) for n in networks}})
+    wanted = {n.name: sorted(parts[n.name]) for n in networks}
+    tell(worker, {"do": "plan", "networks": list(wanted), "parts": wanted, "give": sorted(give)})
 
 
 def tell(worker: Worker, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ Array = NDArray[Any]
 PENDING = 16
 #: Channels reduced together: what they make of a batch stays in a processor's cache.
 TOGETHER = 16
+#: Scores from which a group is worth a thread of its own: many short calls only wait for the interpreter's lock.
+LARGE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Reducer:
 
 
 def reduce_all(answers: Iterable[_Sound | None]) -> None:
-    """Reduce the answers of one batch, those of neighbouring heads that are read alike together, on all cores."""
+    """Reduce the answers of one batch: neighbouring heads that are read alike together, large groups on all cores."""
     groups: list[list[_Sound]] = []
     channels = 0
     for sound in answers:
@@ -126,7 +128,13 @@ def reduce_all(answers: Iterable[_Sound | None]) -> None:
             channels = 0
         groups[-1].append(sound)
         channels += width
-    each(_reduce, groups)
+    large: list[list[_Sound]] = []
+    for group in groups:
+        if sum(sound.scores.size for sound in group) >= LARGE:
+            large.append(group)
+        else:
+            _reduce(group)
+    each(_reduce, large)
 
 
 def _alike(one: _Sound, other: _Sound) -> bool:

@@ -8,7 +8,7 @@ few batches.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle
-from gate.errors import BundleError, GateError
+from gate.errors import BundleError
 from gate.heads import Head
 from gate.run.feed import Given, Step, fed, steps
 from gate.run.local import Progress, answer_of, offered, outputs_of
@@ -24,7 +24,7 @@ from gate.run.partition import groups_of, rounds_of
 from gate.run.predictions import Recorded
 from gate.run.process import FallenError, Said
 from gate.run.reducing import Answer, boxes_of, finite_only
-from gate.run.session import Session
+from gate.run.session import Session, blame
 from gate.suite import BoxTruth, Suite, Truths
 from gate.table import Ints
 from gate.tasks import Batch, task_of
@@ -73,19 +73,21 @@ def replay(
     clips: Collection[int],
     progress: Progress = lambda done, total: None,
     device: str = "cpu",
+    lost: Callable[[str, str], None] = lambda head, why: None,
 ) -> Iterator[tuple[Ints, tuple[Mapping[str, Answered], ...]]]:
     """For each batch that holds a wanted frame: their positions, and of each bundle head -> what it answered there.
-    Heads of networks that remember are answered once for all frames of a round.
+    Heads of networks that remember are answered when all batches of the round were, batch by batch again.
 
     heads: names of judged heads; clips: positions in `suite.frames.clips`. A head that a bundle lacks, whose network
     fails, or whose output has a shape that cannot be counted, is not among its answers. Each batch is decoded once for
     all bundles, and equal bundles run once. A worker process that dies has a second try, from the beginning of the
-    group of clips. progress: (frames just done, frames of all batches that run). Raises as `run` does.
+    group of clips. progress: (frames just done, frames of all batches that run). lost: told of each head that is not
+    answered since a network fails, with the reason, at every batch. Raises as `run` does.
     """
     truths = [t for t in suite.truths if t.head.name in heads]
     wanted = np.isin(suite.frames.clip, sorted(clips))
     broken: dict[str, dict[str, str]] = {bundle.digest: {} for bundle in bundles}
-    deaths = Counter[tuple[str, str]]()
+    deaths = {bundle.digest: Counter[str]() for bundle in bundles}
     groups = [g for g in groups_of(suite.frames) if wanted[g[0] : g[1]].any()]
     ready: dict[str, _Ready] = {}
     totals: dict[bool, int] = {}
@@ -114,6 +116,9 @@ def replay(
                         said[digest] = one.session.say(given)
                     if k <= told:
                         continue
+                    for bundle in bundles:
+                        for head, why in _failed(ready[bundle.digest]):
+                            lost(head, f"{bundle.name} {bundle.version}, {why}")
                     step, kept = given.step, np.flatnonzero(wanted[given.step.rows])
                     sides = {d: dict(_answers(one, suite, given, said[d], kept)) for d, one in ready.items()}
                     yield step.rows[kept], tuple(sides[bundle.digest] for bundle in bundles)
@@ -123,11 +128,7 @@ def replay(
                 told = None
             except FallenError as fallen:
                 ready.pop(digest, None)
-                deaths[digest, fallen.network] += 1
-                if fallen.hung or deaths[digest, fallen.network] > 1:
-                    if not fallen.network:
-                        raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
-                    broken[digest][fallen.network] = fallen.why
+                blame(fallen, deaths[digest], broken[digest])
 
 
 def _deferred(ready: Iterable[_Ready], truths: Sequence[Truths]) -> list[Truths]:
@@ -144,6 +145,14 @@ def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str, 
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
     outputs = {o for t in present for o in outputs_of(t.head)} - recorded.keys()
     return _Ready(Session(bundle, suite, outputs, device=device, broken=broken), recorded, present)
+
+
+def _failed(one: _Ready) -> Iterator[tuple[str, str]]:
+    """Heads that have no answer since a network fails, and why."""
+    for t in one.present:
+        for network in dict.fromkeys(o.partition(".")[0] for o in outputs_of(t.head)):
+            if network in one.session.failed:
+                yield t.head.name, f"network {network}: {one.session.failed[network]}"
 
 
 def _answers(

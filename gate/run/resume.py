@@ -17,7 +17,7 @@ from gate.lock import digest_of
 from gate.run.notes import noted
 from gate.run.pack import Pack, Pairs, Scope
 from gate.run.partition import BATCH, LANES, STEPS
-from gate.run.spans import Part, Span, joined
+from gate.run.spans import Part, Span, Waiting, joined, waiting
 from gate.run.store import Store, collect, keep, recall
 from gate.suite import Suite
 
@@ -92,30 +92,31 @@ def resumed(
     store.
     """
     heads, truths = {head.name: head for head in suite.heads}, {t.head.name: t for t in suite.truths}
-    parts = recall(store, scope, spans, made, heads) if store else [dict[str, Part]() for _ in spans]
-    for span, part in zip(spans, parts, strict=True):
-        for name, kept_part in part.items():  # the suite says how many frames are judged, not what was stored
-            kept_part.summary.frames = truths[name].frames(span.start, span.stop)
+    parts = [dict[str, Waiting]() for _ in spans]
+    for k, found in enumerate(recall(store, scope, spans, made, heads) if store else ()):
+        for name, part in found.items():  # the suite says how many frames are judged, not what was stored
+            part.summary.frames = truths[name].frames(spans[k].start, spans[k].stop)
+            parts[k][name] = waiting(part)
     kept = [name for name in made if all(name in part for part in parts)]
     if there := sum(s.frames for s, part in zip(spans, parts, strict=True) if part.keys() == made.keys()):
         progress(there)
     writing = store
     for lacking, holes in _holes(parts, made.keys()):
         for k, answers in zip(holes, ask(lacking, [spans[k] for k in holes]), strict=True):
-            parts[k] |= answers
+            parts[k] |= {name: waiting(part) for name, part in answers.items()}
             look()
             if writing:
                 sound = {name: part for name, part in answers.items() if not part.passing}
                 pack = Pack(scope, spans[k], {name: made[name] for name in sound}, sound)
                 writing = writing if not sound or keep(writing, pack) else None
-    # Head by head, and what is joined is let go: memory holds the evidence once.
+    # Head by head, and what is joined is let go: memory holds the evidence once, and folded what waits.
     whole = {name: joined([part.pop(name) for part in parts], spans, suite.frames.cells) for name in made}
     if writing and len(kept) < len(made):
         collect(writing)
     return whole, kept
 
 
-def _holes(parts: Sequence[Mapping[str, Part]], names: Set[str]) -> list[tuple[frozenset[str], list[int]]]:
+def _holes(parts: Sequence[Mapping[str, Waiting]], names: Set[str]) -> list[tuple[frozenset[str], list[int]]]:
     """Heads that lack, with the positions of the spans that lack just these."""
     holes: dict[frozenset[str], list[int]] = {}
     for k, part in enumerate(parts):

@@ -7,6 +7,7 @@ just ran.
 from __future__ import annotations
 
 import atexit
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle, Network
-from gate.errors import SuiteError, UsageError, shown
+from gate.errors import GateError, SuiteError, UsageError, shown
 from gate.run.feed import Given
 from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
 from gate.run.stack import Outputs, late_of
@@ -86,13 +87,16 @@ class Session:
     def say(self, given: Given) -> Said:
         """What is answered to the next step. Raises FallenError."""
         step = given.step
+        if step.begins is not None:  # of a network that failed in the round before, some are left
+            self._held = {output: [] for output in self._held}
         if self._idle or (step.rest and not self._remembers):
             return Said(self._deferred({}, step.rest), {}, ())
         inputs = {name: given.inputs[name] for name in self.inputs & given.inputs.keys()}
         with self._asking() as worker:
             if step.begins is not None and self._remembers:
                 tell(worker, {"do": "round", "lengths": step.begins.lengths, "fresh": step.begins.fresh})
-            said = ask(worker, {"do": "rest" if step.rest else "batch"}, inputs, len(step.rows), self._known)
+            about = {"do": "rest", "frames": len(step.rows)} if step.rest else {"do": "batch"}
+            said = ask(worker, about, inputs, len(step.rows), self._known)
         self.failed.update(said.failed)
         return Said(self._deferred(dict(said.outputs), step.rest), said.failed, said.ran)
 
@@ -112,10 +116,8 @@ class Session:
         for name, held in self._held.items():
             if not rest and name in outputs:
                 held.append(outputs.pop(name))
-            elif rest and held:
-                if name.partition(".")[0] not in self.failed:  # else they are of some frames only
-                    outputs[name] = np.concatenate([values for values, _ in held]), held[0][1]
-                held.clear()
+            elif rest and held and name.partition(".")[0] not in self.failed:  # else they are of some frames only
+                outputs[name] = held.pop(0)
         return outputs
 
     @contextmanager
@@ -123,6 +125,19 @@ class Session:
         with self.elsewhere():  # interrupted too: half an answer would be taken for the next one
             assert self._worker is not None
             yield self._worker
+
+
+def blame(fallen: FallenError, deaths: Counter[str], broken: dict[str, str]) -> None:
+    """Take note of a worker that fell. A network whose process dies has a second try: the system may have looked for
+    memory. One that dies again, or falls silent, is broken; it is left out of the sessions that follow.
+
+    deaths: of each network so far. broken: network -> why. Raises GateError when no network can be blamed.
+    """
+    deaths[fallen.network] += 1
+    if fallen.hung or deaths[fallen.network] > 1:
+        if not fallen.network:
+            raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
+        broken[fallen.network] = fallen.why
 
 
 def needed_for(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:

@@ -16,7 +16,7 @@ from gate.heads import series_of
 from gate.run.partition import BATCH, groups_of
 from gate.run.summary import HeadSummary
 from gate.suite import Frames
-from gate.table import EvidenceTable, adjoined, empty
+from gate.table import EvidenceTable, Folded, adjoined, empty, folded, unfolded
 from gate.tasks import task_of
 
 #: A suite has fewer than this many spans: a second run opens few files, and a killed one loses little of its work.
@@ -48,6 +48,19 @@ class Part:
     table: EvidenceTable
     summary: HeadSummary
     passing: bool = False
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A part that waits for those of the other spans."""
+
+    table: Folded
+    summary: HeadSummary
+    passing: bool
+
+
+def waiting(part: Part) -> Waiting:
+    return Waiting(folded(part.table), part.summary, part.passing)
 
 
 def spans_of(frames: Frames, least: int) -> tuple[Span, ...]:
@@ -86,7 +99,7 @@ def settled(table: EvidenceTable, summary: HeadSummary, passing: bool = False) -
     return Part(empty(series_of(head), table.cells, task_of(head).yields(head).sums), told, passing)
 
 
-def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
+def joined(parts: Sequence[Waiting], spans: Sequence[Span], cells: int) -> Part:
     """What a head answered on a whole suite of so many cells; parts: one a span, in their order.
 
     Of a head whose sums cannot be held there is no evidence, and the summary says so.
@@ -95,10 +108,11 @@ def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
     for part in parts:
         _add(summary, part.summary)
     try:
-        table = adjoined([part.table for part in parts], [span.first for span in spans], cells)
+        table = adjoined([unfolded(part.table) for part in parts], [span.first for span in spans], cells)
     except EvidenceError as error:
         summary.refused = summary.refused or error.what
-        table = empty(parts[0].table.series, cells, parts[0].table.names)
+        bare = parts[0].table.bare
+        table = empty(bare.series, cells, bare.names)
     return settled(table, summary, any(part.passing for part in parts))
 
 

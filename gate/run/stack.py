@@ -17,11 +17,14 @@ from gate.errors import BundleError
 from gate.lock import digest_of
 from gate.run.partition import steps_of
 from gate.run.signature import Program, fits, told
+from gate.run.wire import MAX_ARRAYS
 from gate.table import Ints
 
 Array = NDArray[Any]
 #: Output `network.head` -> values (B, ...) float32 and the type that the program gave.
 Outputs = dict[str, tuple[Array, str]]
+#: A network, all outputs that it computed, and those of them that are told; nothing of one that failed.
+Told = tuple[str, list[str], Outputs]
 
 
 def late_of(networks: Sequence[Network]) -> frozenset[str]:
@@ -44,8 +47,9 @@ class Stack:
 
     parts: network -> heads that are wanted of it; others are not computed where the program can be cut. That is held to
     the whole program, bit for bit, on the first batch, and where it differs the whole program runs. A program whose
-    graph is not understood is asked its first batch twice, since it could hide what its answers hang on. note: told
-    the name of a network before it runs. failed: network -> why it, or what it reads, cannot run.
+    graph is not understood is asked its first batch twice, since it could hide what its answers hang on. give: outputs
+    that are told; others are for networks alone. note: told the name of a network before it runs. failed: network ->
+    why it, or what it reads, cannot run.
     """
 
     def __init__(
@@ -53,9 +57,10 @@ class Stack:
         networks: Sequence[Network],
         programs: Mapping[str, Program],
         parts: Mapping[str, Collection[str]],
+        give: Collection[str],
         note: Callable[[str], None] = lambda name: None,
     ) -> None:
-        self.networks, self.programs, self.note = networks, programs, note
+        self.networks, self.programs, self.give, self.note = networks, programs, frozenset(give), note
         self.parts: dict[str, Collection[str] | None] = dict(parts)
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
         self.unasked = {n.name for n in networks if programs[n.name].whole}
@@ -67,41 +72,67 @@ class Stack:
         self.memory: dict[tuple[str, str], Array] = {}
         self.kept: dict[str, list[Array]] = {}
         self.lengths: Sequence[int] = ()
+        self.answers: dict[str, Outputs] = {}
+        self.ran: dict[str, list[str]] = {}
+        self.done = 0
 
     def begin(self, lengths: Sequence[int], fresh: bool) -> None:
         """A round begins; lengths: frames of each clip; fresh: clips begin here."""
         if fresh:
             self.memory.clear()
-        self.lengths, self.kept = lengths, {source: [] for source in self.early}
+        self.lengths, self.kept, self.answers, self.done = lengths, {source: [] for source in self.early}, {}, 0
 
-    def batch(self, inputs: Mapping[str, Array]) -> Iterator[tuple[str, Outputs]]:
-        """What each network that remembers nothing answers on the next frames of the round; nothing of a failed one."""
+    def batch(self, inputs: Mapping[str, Array]) -> Iterator[Told]:
+        """What each network that remembers nothing answers on the next frames of the round."""
         now: dict[str, Array] = dict(inputs)
         for network in self.networks:
             if network.name not in self.late:
                 given = self._run(network, lambda n, now=now: {name: now[source] for name, source in n.inputs})
                 now |= {name: values for name, (values, _) in given.items()}
-                yield network.name, given
+                yield network.name, list(given), {o: given[o] for o in given if o in self.give}
         for source, kept in self.kept.items():
             if source in now:
                 kept.append(now[source])
 
-    def rest(self) -> Iterator[tuple[str, Outputs]]:
-        """What the other networks answer on all frames of the round, when its last batch is done."""
+    def rest(self, frames: int) -> Iterator[Told]:
+        """What the other networks answer on so many frames more of the round, whose batches are all done."""
+        if not self.done:
+            self._instants()
+        rows = slice(self.done, self.done + frames)
+        self.done += frames
+        for network in self.networks:
+            if network.name in self.late and network.name in self.failed:
+                yield network.name, [], {}
+            elif network.name in self.late:
+                answers = self.answers[network.name].items()
+                yield network.name, self.ran[network.name], {o: (values[rows], kind) for o, (values, kind) in answers}
+
+    def _instants(self) -> None:
+        """Let the networks that remember answer on all frames of the round, instant by instant."""
         # What a failed network answered before it failed is of some frames only, and nobody reads it.
         whole = {s: np.concatenate(k) for s, k in self.kept.items() if k and s.rpartition(".")[0] not in self.failed}
-        found: dict[str, list[tuple[Ints, Outputs]]] = {name: [] for name in self.late}
+        self.kept = {}
         for lanes, at in steps_of(self.lengths):
             now = {source: values[at] for source, values in whole.items()}
             for network in self.networks:
                 if network.name in self.late:
                     given = self._run(network, lambda n, now=now, lanes=lanes: self._remembered(n, now, lanes))
                     self._keep(network, given, lanes)
+                    self._put(network, given, at)
                     now |= {name: values for name, (values, _) in given.items()}
-                    found[network.name].append((at, given))
-        for network in self.networks:
-            if network.name in self.late:
-                yield network.name, {} if network.name in self.failed else _in_order(found[network.name])
+
+    def _put(self, network: Network, given: Outputs, at: Ints) -> None:
+        """Keep what is told of a network's answers to one instant with those to the others."""
+        self.ran[network.name] = list(given)
+        answers = self.answers.setdefault(network.name, {})
+        for output in self.give & given.keys():
+            values, kind = given[output]
+            if output not in answers:
+                answers[output] = np.empty((sum(self.lengths), *values.shape[1:]), values.dtype), kind
+            if answers[output][0].shape[1:] != values.shape[1:]:
+                self.failed[network.name] = f"the shape of its output {output} changes from frame to frame"
+                return
+            answers[output][0][at] = values
 
     def _run(self, network: Network, inputs: Callable[[Network], dict[str, Array]]) -> Outputs:
         for upstream in network.upstream():
@@ -128,6 +159,9 @@ class Stack:
                 whole = forward(given)
                 if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
                     outputs, self.parts[network.name] = whole, None
+            size = sum(v.nbytes for head, (v, _) in outputs.items() if f"{network.name}.{head}" in self.give)
+            if size > MAX_ARRAYS:
+                raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
         except BundleError as error:
             self.failed[network.name] = error.brief
             return {}
@@ -177,12 +211,3 @@ class Stack:
                     self.failed[network.name] = what
                 else:
                     before[lanes] = left
-
-
-def _in_order(parts: Sequence[tuple[Ints, Outputs]]) -> Outputs:
-    """Answers of single instants as answers of the round."""
-    order = np.argsort(np.concatenate([at for at, _ in parts]))
-    return {
-        name: (np.concatenate([given[name][0] for _, given in parts])[order], dtype)
-        for name, (_, dtype) in parts[0][1].items()
-    }

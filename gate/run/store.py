@@ -129,13 +129,12 @@ def known_store(root: Path, tell: Callable[[str], None]) -> Store:
 
 def recall(
     store: Store, scope: Scope, spans: Sequence[Span], made: Mapping[str, str], heads: Mapping[str, Head]
-) -> list[dict[str, Part]]:
-    """For each span, head -> what is kept of it; made: head -> digest of what makes it; heads: all of the suite.
+) -> Iterator[dict[str, Part]]:
+    """For each span in turn, head -> what is kept of it; made: head -> digest of what makes it; heads: of the suite.
 
     Damaged packs are set aside, and said to be.
     """
     shelf: dict[Span, list[tuple[Path, Mapping[str, str]]]] | None = None
-    found = []
     for span in spans:
         path = _path(store, Pack(scope, span, made, {}))
         whole = _read(store, path, heads) if path.exists() else None
@@ -147,8 +146,7 @@ def recall(
                 useful = {h for h, digest in holds.items() if made.get(h) == digest} - parts.keys()
                 pack = _read(store, other, heads) if useful else None
                 parts |= {h: pack.parts[h] for h in useful} if pack else {}
-        found.append(parts)
-    return found
+        yield parts
 
 
 def keep(store: Store, pack: Pack) -> bool:

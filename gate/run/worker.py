@@ -18,7 +18,7 @@ from gate.bundle import Network, looks_like_onnx
 from gate.errors import BundleError, UsageError
 from gate.run.program import gpu, load_program, prepare
 from gate.run.signature import Program
-from gate.run.stack import Outputs, Stack
+from gate.run.stack import Stack, Told
 from gate.run.wire import EndedError, receive, send
 from gate.suite.inputs import as_fed
 
@@ -28,7 +28,7 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
     prepare(threads)
     networks: dict[str, Network] = {}
     programs: dict[str, Program] = {}
-    stack, given = Stack((), {}, {}), dict[str, list[str]]()
+    stack = Stack((), {}, {}, ())
     try:
         while True:
             head, arrays = receive(connection)
@@ -45,18 +45,19 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                     except BundleError as error:
                         send(connection, {"failed": error.brief})
                 case "plan":
-                    wanted, given = head["parts"], head["given"]
                     chosen = [networks[name] for name in head["networks"]]
-                    stack = Stack(chosen, programs, wanted, lambda name: send(connection, {"at": name}))
+                    stack = Stack(
+                        chosen, programs, head["parts"], head["give"], lambda name: send(connection, {"at": name})
+                    )
                     send(connection, {"done": True})
                 case "round":
                     stack.begin(head["lengths"], head["fresh"])
                     send(connection, {"done": True})
                 case "batch":
                     fed = {name: as_fed(values) for name, values in arrays.items()}
-                    _answer(connection, stack, stack.batch(fed), given)
+                    _answer(connection, stack, stack.batch(fed))
                 case "rest":
-                    _answer(connection, stack, stack.rest(), given)
+                    _answer(connection, stack, stack.rest(head["frames"]))
                 case "time":
                     try:
                         send(connection, {"done": True, "seconds": _timed(programs[head["name"]], head["passes"])})
@@ -70,16 +71,13 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
         return
 
 
-def _answer(
-    connection: socket.socket, stack: Stack, found: Iterable[tuple[str, Outputs]], given: Mapping[str, list[str]]
-) -> None:
-    for name, outputs in found:
+def _answer(connection: socket.socket, stack: Stack, answers: Iterable[Told]) -> None:
+    for name, ran, outputs in answers:
         if name in stack.failed:
             send(connection, {"network": name, "failed": stack.failed[name]})
             continue
-        chosen = {o: outputs[o] for o in given.get(name, ()) if o in outputs}
-        about: dict[str, Any] = {"network": name, "ran": list(outputs), "types": {o: t for o, (_, t) in chosen.items()}}
-        send(connection, about, {o: values for o, (values, _) in chosen.items()})
+        about: dict[str, Any] = {"network": name, "ran": ran, "types": {o: kind for o, (_, kind) in outputs.items()}}
+        send(connection, about, {o: values for o, (values, _) in outputs.items()})
     send(connection, {"done": True})
 
 

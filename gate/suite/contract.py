@@ -29,6 +29,8 @@ import numpy as np
 
 from gate.errors import SuiteError, shown
 
+#: How `observed` begins where the engine gave no answer.
+UNCHECKED = "could not be checked"
 EXAMPLES = 5  # failing rows named in `observed`; `failed` names them all
 DTYPES = ["float16", "bfloat16", "float32", "float64", "float", "int"]  # the last two are Python's own names
 DTYPES += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -288,11 +290,11 @@ def _cells(values: np.ndarray) -> Any:
 def _seen(check: _Check, answer: Any, table: Any, key: str) -> tuple[bool, str, tuple[str, ...]]:
     """Whether the check holds, what was seen, and what fails. `answer` is None when the engine gave none."""
     if answer is None:
-        return False, "could not be checked: the engine gave no answer", ()
+        return False, f"{UNCHECKED}: the engine gave no answer", ()
     info = answer.exception_info  # flat, or one for each metric
     for one in [info] if "raised_exception" in info else info.values():
         if one["raised_exception"]:
-            return False, f"could not be checked: {shown(one['exception_message'])}", ()
+            return False, f"{UNCHECKED}: {shown(one['exception_message'])}", ()
     success, seen = bool(answer.success), answer.result
     if "element_count" in seen:
         return _seen_rows(check, success, seen, table, key)

@@ -45,7 +45,10 @@ def file_names(
         else ""
         for k in range(len(frames.ids))
     ]
+    first: dict[str, str] = {}  # frame of each file; an array is the file of all frames
     for name, frame in zip(names, frames.ids.tolist(), strict=True):
+        first.setdefault(name, frame)
+    for name, frame in first.items():
         if name or wanted is None:
             relative_path(name, root, where=f"{where}, frame {shown(frame)}")
     return names

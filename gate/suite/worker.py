@@ -9,14 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gate.errors import GateError, SuiteError, shown
 from gate.suite.contract import ContractResult, check_predictions, warm
@@ -27,35 +26,47 @@ TIMEOUT_S = 600
 
 
 @contextmanager
-def contract_worker(root: Path) -> Iterator[Worker]:
-    """A process that checks the tables of a suite, then predictions; gone when the block ends, however it ends."""
-    # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.
-    # A session of its own: Ctrl-C is for the main process, which then ends this one.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "gate.suite.worker", str(root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def contract_worker(root: Path, *, ahead: bool = True) -> Iterator[Callable[[], Worker]]:
+    """Answers a process that checks the tables of a suite, then predictions; gone when the block ends, however it ends.
+
+    ahead: the process starts at once, so that its engine is loaded when it is asked; else when it is first asked for.
+    """
+    started: list[Worker] = []
+
+    def worker() -> Worker:
+        if not started:
+            # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.
+            # A session of its own: Ctrl-C is for the main process, which then ends this one.
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "gate.suite.worker", str(root)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            started.append(process)
+        return started[0]
+
+    if ahead:
+        worker()
     try:
-        yield process
+        yield worker
     finally:
-        process.kill()
-        process.communicate()
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 def check_all(
-    worker: Worker, root: Path, predictions: Mapping[str, Mapping[str, NDArray[Any]]]
+    worker: Worker, root: Path, predictions: Mapping[str, Mapping[str, Sequence[Any]]]
 ) -> tuple[ContractResult, ...]:
     """Contracts of the suite's tables, then of each bundle's predictions, name -> summary table.
 
     Raises SuiteError when the worker died or could not check.
     """
-    request = {name: {k: v.tolist() for k, v in table.items()} for name, table in predictions.items()}
     try:
-        answer, complaint = worker.communicate(json.dumps(request), timeout=TIMEOUT_S)
+        answer, complaint = worker.communicate(json.dumps(predictions), timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise SuiteError("the data contracts took more than ten minutes", where=str(root)) from error
     if worker.returncode or not answer:

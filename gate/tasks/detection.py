@@ -14,7 +14,7 @@ import numpy as np
 
 from gate.heads import Head
 from gate.lattice import MISSED, encode
-from gate.matching import match, overlaps
+from gate.matching import match, match_each, overlaps
 from gate.table import EvidenceTable, Ints, histogram
 from gate.tasks.batch import Array, Batch, Boxes, Drawing, Outputs, Yields, accepted, share_of, summed
 from gate.tasks.boxes import box_scores, decode, drawn
@@ -40,35 +40,41 @@ def scores(outputs: Outputs, head: Head) -> Array:
 
 def reduce(batch: Batch, head: Head) -> EvidenceTable:
     """Histogram of score x hit for each class and IoU level, with missed truths; truth is Boxes."""
-    truth = batch.boxes
-    series, cell, positive, codes = [], [], [], []
+    truth, levels = batch.boxes, len(head.levels)
+    row_of = np.full(len(head.channels), -1)
+    row_of[list(head.judged)] = np.arange(len(head.judged))
+    frames, labels, scored, hits = [], [], [], []  # of all detections
+    missed = np.zeros((batch.size, len(head.judged), levels), np.int64)
     for frame, (label, logit, corners, _) in enumerate(decode(batch.outputs, head)):
-        code = encode(logit)
-        here = truth.frame == frame
+        found = np.full((levels, len(label)), -1)
+        here = np.flatnonzero(truth.frame == frame)
         for row, channel in enumerate(head.judged):
-            mine, wanted = label == channel, here & (truth.label == channel)
-            for k, level in enumerate(head.levels):
-                found, missed = match(
-                    logit[mine].astype(np.float64),
-                    corners[mine],
-                    truth.corners[wanted],
-                    truth.ignore[wanted],
-                    level,
-                )
-                counted = found != -2
-                n = int(counted.sum()) + len(missed)
-                series.append(np.full(n, row * len(head.levels) + k))
-                cell.append(np.full(n, batch.cell[frame]))
-                positive.append(np.r_[found[counted] >= 0, np.ones(len(missed), bool)])
-                codes.append(np.r_[code[mine][counted], np.full(len(missed), MISSED, np.uint16)])
-    if series:
-        keys, counts = histogram(
-            np.concatenate(series), np.concatenate(cell), np.concatenate(positive), np.concatenate(codes)
-        )
-    else:
-        keys = counts = np.zeros(0, np.int64)
-    frames = np.ones((batch.size, len(head.judged) * len(head.levels)), np.int64)
-    return summed(head, batch, {"frames": frames}, keys, counts)
+            wanted = here[truth.label[here] == channel]
+            if not len(wanted):
+                continue
+            mine = np.flatnonzero(label == channel)
+            boxes, ignore = truth.corners[wanted], truth.ignore[wanted]
+            answers = match_each(logit[mine].astype(np.float64), corners[mine], boxes, ignore, head.levels)
+            for k, (hit, lost) in enumerate(answers):
+                found[k, mine], missed[frame, row, k] = hit, len(lost)
+        frames.append(np.full(len(label), frame))
+        labels.append(label)
+        scored.append(logit)
+        hits.append(found)
+    if not batch.size:
+        return summed(head, batch, {"frames": missed.reshape(0, -1)})
+    row, found = row_of[np.concatenate(labels)], np.concatenate(hits, axis=1)
+    level, at = np.nonzero((found != -2) & (row >= 0))
+    lost = np.repeat(np.arange(missed.size), missed.reshape(-1))
+    lost_frame, lost_series = np.divmod(lost, len(head.judged) * levels)
+    keys, counts = histogram(
+        np.r_[row[at] * levels + level, lost_series],
+        batch.cell[np.r_[np.concatenate(frames)[at], lost_frame]],
+        np.r_[found[level, at] >= 0, np.ones(len(lost), bool)],
+        np.r_[encode(np.concatenate(scored))[at], np.full(len(lost), MISSED, np.uint16)],
+    )
+    looked_at = np.ones((batch.size, len(head.judged) * levels), np.int64)
+    return summed(head, batch, {"frames": looked_at}, keys, counts)
 
 
 def events(batch: Batch, head: Head, channel: int, threshold: float | None) -> Iterator[Events]:

@@ -225,6 +225,16 @@ def test_the_house_shows_every_prediction_and_a_head_filters(show: Show) -> None
     assert all(told.startswith(n.partition("[")[0]) for n in names(page))
 
 
+def test_many_networks_that_a_change_cannot_reach_stand_folded_behind_those_that_it_can(show: Show) -> None:
+    cells = [a_loss("n0.a"), *(a_cell(f"n{k}.a", impact="identical") for k in range(1, 9))]
+    page = show(page_of(a_decision(cells, "NO-GO")))
+    assert page.locator(".network:visible").count() == 1
+    page.get_by_text("8 networks out of the change's reach: 8 predictions").click()
+    assert page.locator(".network:visible").count() == 9
+    few = show(page_of(a_decision(cells[:3], "NO-GO")))
+    assert few.locator(".network:visible").count() == 3
+
+
 def test_more_than_a_thousand_predictions_have_pages(show: Show, large: str) -> None:
     page = show(large)
     first = names(page)

@@ -27,7 +27,8 @@ from gate.suite.suite import LOCK
 
 Array = NDArray[np.float64]
 
-SUITE = """\
+#: An exam without heads.
+BARE = """\
 [suite]
 name = "tiny"
 version = "1"
@@ -41,7 +42,11 @@ slices = ["light"]
 column = "split"
 calibration = "calibration"
 validation = "validation"
+"""
 
+SUITE = (
+    BARE
+    + """
 [[heads]]
 head = "cam.sign"
 task = "multilabel"
@@ -61,6 +66,7 @@ task = "regression"
 unit = "m"
 truth = { columns = "range" }
 """
+)
 
 POLICY = """\
 resamples = 999
@@ -265,8 +271,8 @@ def without_worker(patch: pytest.MonkeyPatch) -> None:
     """Comparisons without the process that imports the contract engine."""
 
     @contextmanager
-    def nobody(root: Path) -> Iterator[None]:
-        yield None
+    def nobody(root: Path, *, ahead: bool) -> Iterator[Callable[[], None]]:
+        yield lambda: None
 
-    patch.setattr("gate.pipeline.contract_worker", nobody)
-    patch.setattr("gate.pipeline.check_all", lambda worker, root, predictions: ())
+    patch.setattr("gate.run.contracts.contract_worker", nobody)
+    patch.setattr("gate.run.contracts.check_all", lambda worker, root, predictions: ())
