@@ -1,4 +1,4 @@
-"""Candidates with planted, known changes, each made of the bundle that it is compared with.
+"""Candidates with planted, known changes, each made of a written bundle.
 
 Most edit stored weights: the programs' graphs stay as they are, so a change reaches the heads that read these weights
 and no others. Recipes that learn train a network again (`retrain.py`).
