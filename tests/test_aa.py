@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -71,6 +71,7 @@ def measured(
 
 
 @given(st.integers(2, 60), st.integers(0, 10_000))
+@settings(deadline=None)
 def test_a_clip_is_paired_with_another_one_and_each_with_one(clips: int, seed: int) -> None:
     other = other_clips(clips, np.random.default_rng(seed))
     assert sorted(other.tolist()) == list(range(clips))
@@ -78,6 +79,7 @@ def test_a_clip_is_paired_with_another_one_and_each_with_one(clips: int, seed: i
 
 
 @given(st.integers(2, 60), st.integers(0, 10_000))
+@settings(deadline=None)
 def test_halves_share_no_clip_and_are_of_one_size(clips: int, seed: int) -> None:
     index = ClipIndex(np.r_[-1, np.arange(clips)], clips)
     a, b = halves(index, np.random.default_rng(seed))
