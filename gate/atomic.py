@@ -30,15 +30,20 @@ def write_bytes(path: Path, data: bytes) -> None:
         except BaseException:
             os.unlink(name)
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        flush_folder(path.parent)
     except OSError as error:
         raise UsageError(
             f"cannot be written: {error.strerror or error}", where=str(path), mend="choose a writable folder"
         ) from error
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until what is in a folder, by name, is on the disk; the files themselves are another matter."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

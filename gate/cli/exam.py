@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gate.atomic import flush_folder
 from gate.errors import GateError, SuiteError, UsageError, shown
 from gate.lock import Lock, make_lock, read_lock, verify
+from gate.suite.suite import DEFINITION, LOCK
 
-DEFINITION, LOCK = "suite.toml", "suite.lock"
 #: A folder that was being rendered for longer than this was left behind by somebody who was killed.
 ABANDONED_S = 3600
 #: More processes than this wait for the one that writes.
@@ -57,7 +58,7 @@ def rendered(exam: Path, renderer: Path, cache: Path, begin: Callable[[Path], No
                 folder.rename(Path(name) / "broken")
             if not folder.exists():
                 made.rename(folder)
-            _flush_entries(cache)
+            flush_folder(cache)
     except OSError as error:
         # Two that finish at once: a folder cannot be renamed over one that holds the same.
         if _holds(folder, lock):
@@ -130,12 +131,4 @@ def _flush(folder: Path) -> None:
         for name in names:
             with open(os.path.join(place, name), "rb") as file:
                 os.fsync(file.fileno())
-        _flush_entries(Path(place))
-
-
-def _flush_entries(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush_folder(Path(place))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,8 +156,8 @@ def moved_frames(
         for row, flip in trail.flips
         if beyond([flip], trail.tolerance)
     )
-    found = (_moved(trail, suite, camera(incumbent, suite, trail.head)) for trail in trails)
-    return tuple(replace(m, lost=lost.get(t.head.name, "")) for m, t in zip(found, trails, strict=True)), table
+    found = (_moved(t, suite, camera(incumbent, suite, t.head), lost.get(t.head.name, "")) for t in trails)
+    return tuple(found), table
 
 
 def _share_out(trails: Sequence[_Trail], limit: int) -> int:
@@ -208,8 +208,8 @@ def _loss(flips: Sequence[Flip], before: Events, after: Events) -> tuple[int, fl
     return negative - positive, float(lost.sum())
 
 
-def _moved(trail: _Trail, suite: Suite, name: str | None) -> Moved:
-    """name: of the picture input that the head looks at."""
+def _moved(trail: _Trail, suite: Suite, name: str | None, lost: str) -> Moved:
+    """name: of the picture input that the head looks at. lost: why some frames could not be looked at again."""
     chosen = trail.chosen
     negative, positive = counted(beyond((flip for _, flip in trail.flips), trail.tolerance))
     kinds = zip(ERRORS, *trail.kinds.tolist(), strict=True) if trail.head.task == "detection" else ()
@@ -222,6 +222,7 @@ def _moved(trail: _Trail, suite: Suite, name: str | None) -> Moved:
         positive,
         tuple(kinds),
         tuple(_picture(shot, trail.tolerance, suite, name) for shot in trail.shots),
+        lost,
     )
 
 
