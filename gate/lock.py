@@ -6,9 +6,11 @@ The digest of a lock is the digest of its canonical text, so it names the whole 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +86,9 @@ def make_lock(
     for file in ordered:
         if (other := alike.setdefault(file.casefold(), file)) != file:
             raise LockError(f"{other} and {file} are one file on some machines", where=str(root), mend="rename one")
-    return Lock(kind, name, version, evaluator, tuple((f, digest_of_file(root / f)) for f in ordered))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing runs outside the interpreter's lock
+        digests = pool.map(digest_of_file, (root / f for f in ordered))
+        return Lock(kind, name, version, evaluator, tuple(zip(ordered, digests, strict=True)))
 
 
 def write_lock(path: Path, lock: Lock) -> None:

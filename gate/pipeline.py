@@ -47,6 +47,7 @@ from gate.judge.layout import (
     stacked,
     strict_clips,
     unknown_to,
+    unreached,
 )
 from gate.judge.probabilities import probabilities
 from gate.report.details import Compared
@@ -171,7 +172,8 @@ def compare_bundles(
         side_a, side_b = side_of(evidence_a, points_a, layout), side_of(evidence_b, points_b, layout)
         questions = questions_of(rules, layout)
         asked = (questions, exam.frames.slices, index, layout.decided)
-        comparison = compare(side_a, side_b, *asked)
+        still = unreached(exam, side_a, side_b, layout, same, store)
+        comparison = compare(side_a, side_b, *asked, still=still)
         drift, unknown = None, unknown_to(since, anchor_of, exam)
         if since.keys() - {old.digest}:
             shipped = {digest: released(thresholds, exam, older[digest]) for digest in since}
@@ -189,7 +191,7 @@ def compare_bundles(
     facts = Facts(
         broken=broken,
         broken_before=broken_before,
-        identical=same,
+        identical=frozenset(same),
         points_incumbent=settled[0],
         points_candidate=settled[1],
         must_pass=wrong,
@@ -226,7 +228,7 @@ def compare_bundles(
         contracts=held,
         uncovered=tuple(uncovered),
         predictions=len(exam.predictions),
-        probabilities=probabilities(side_a, side_b, layout, index, rulebook.text.confidence),
+        probabilities=probabilities(side_a, side_b, layout, index, rulebook.text.confidence, still),
         anchors=tuple(Identity(b.name, b.version, b.digest) for d, b in older.items() if d in since),
         counted=facts.counted,
         networks=_networks(new, names, identical),

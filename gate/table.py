@@ -12,6 +12,7 @@ series, from the highest score down, positives that got no score last.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -199,21 +200,24 @@ def stack(tables: Sequence[EvidenceTable]) -> EvidenceTable:
     names = tuple(sorted({name for table in tables for name in table.names}))
     series = tuple(row for table in tables for row in table.series)
     cells = tables[0].cells if tables else 0
-    keys, moments, offset = [], np.zeros((len(series), cells, len(names)), np.int64), 0
+    moments = np.zeros((len(series), cells, len(names)), np.int64)
+    keys = np.empty(sum(len(table.keys) for table in tables), np.int64)
+    row = entry = 0
     for table in tables:
-        keys.append(table.keys + (offset << _SERIES))
-        columns = [names.index(name) for name in table.names]
-        moments[offset : offset + len(table.series), :, columns] = table.moments
-        offset += len(table.series)
-    none = np.zeros(0, np.int64)
-    return EvidenceTable(
-        series,
-        cells,
-        np.concatenate([none, *keys]),
-        np.concatenate([none, *(t.counts for t in tables)]),
-        names,
-        moments,
-    )
+        end = row + len(table.series)
+        np.add(table.keys, row << _SERIES, out=keys[entry : entry + len(table.keys)])
+        moments[row:end, :, [names.index(name) for name in table.names]] = table.moments
+        row, entry = end, entry + len(table.keys)
+    counts = np.concatenate([np.zeros(0, np.int64), *(table.counts for table in tables)])
+    return EvidenceTable(series, cells, keys, counts, names, moments)
+
+
+def digest(table: EvidenceTable) -> str:
+    """SHA-256 of all that a table holds."""
+    said = hashlib.sha256(repr((table.series, table.cells, table.names)).encode())
+    for values in (table.keys, table.counts, table.moments):
+        said.update(np.ascontiguousarray(values).data)
+    return said.hexdigest()
 
 
 def apart(table: EvidenceTable, series: Sequence[tuple[Series, ...]]) -> list[EvidenceTable]:

@@ -629,7 +629,7 @@ def test_all_problems_of_a_file_are_told_at_once(releases: Path, without_contrac
 def test_a_fault_of_gate_itself_is_an_internal_error_without_a_traceback(
     releases: Path, without_contract_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gate.pipeline.compare", lambda *a: 1 / 0)
+    monkeypatch.setattr("gate.pipeline.compare", lambda *a, **k: 1 / 0)
     ended = gate(*COMPARE, cwd=releases)
     assert ended.code == 4
     assert "internal error: ZeroDivisionError" in ended.err

@@ -22,7 +22,7 @@ from gate.bundle import Bundle, Impact, Network, digests_of, impact_of, read_bun
 from gate.errors import BundleError, LockError, RefusedError
 from gate.judge import Decision
 from gate.pipeline import Result, compare_bundles
-from gate.run import Watch, local, open_store, partition, program, run, session, stack, watched
+from gate.run import Store, Watch, local, open_store, partition, program, run, session, stack, watched
 from gate.run.resume import made_by
 from gate.run.signature import Forward
 from gate.suite import read_suite
@@ -199,13 +199,14 @@ def test_bundle_show_prints_a_digest_for_each_head(programs: Mapping[str, bytes]
 # What is run
 
 
-def compared(old: Path, new: Path, exam: Path, lines: list[str] | None = None) -> Result:
+def compared(old: Path, new: Path, exam: Path, lines: list[str] | None = None, store: Store | None = None) -> Result:
     return compare_bundles(
         old,
         new,
         suite=exam,
         policy=exam / "policy.toml",
         thresholds=exam / "none",
+        store=store,
         tell=(lines if lines is not None else []).append,
     )
 
@@ -234,6 +235,26 @@ def test_only_the_reached_head_runs_and_the_decision_is_that_of_a_full_run(
         elif cell.delta is not None:  # an identical head needs no floor of evidence, one that was run does
             assert (same.incumbent, same.candidate, same.delta) == (cell.incumbent, cell.candidate, cell.delta)
     assert part.decision.networks[0].impact == "reached"
+
+
+@pytest.mark.usefixtures("without_contract_worker")
+def test_what_a_store_has_noted_of_unreached_heads_changes_nothing_and_serves_the_next_candidate(
+    programs: Mapping[str, bytes], exam: Path, tmp_path: Path
+) -> None:
+    old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["range"])
+    plain, store = compared(old, new, exam).decision, open_store(tmp_path / "kept", print, required=True)
+    assert plain.probabilities
+    assert [compared(old, new, exam, store=store).decision for _ in range(2)] == [plain, plain]
+
+    def about_cells() -> set[str]:
+        answers = [json.loads(path.read_text())["answer"] for path in (store.root / "notes").iterdir()]
+        return {answer for answer in answers if isinstance(answer, str) and len(answer) > 64}
+
+    noted = about_cells()
+    assert len(noted) == 2, "of one network: what is judged, and losses of its probabilities"
+    third = bundle(tmp_path / "third", archive(Signs(range=0.9)))
+    assert compared(old, third, exam, store=store).decision == compared(old, third, exam).decision
+    assert about_cells() == noted
 
 
 @pytest.mark.usefixtures("without_contract_worker")

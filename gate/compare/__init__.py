@@ -1,17 +1,21 @@
 """The statistics: contributions by clip, the test, the bound."""
 
 from gate.compare.bound import clips_needed, detectable, enough_events, guard_holds, half_width, leaning, total_error
-from gate.compare.compare import Comparison, aggregate, compare, new_errors, precision_deltas
+from gate.compare.compare import compare, new_errors, precision_deltas
+from gate.compare.comparison import Comparison, aggregate
 from gate.compare.pairings import paired
 from gate.compare.sides import Question, Side
 from gate.compare.signflip import MIN_CLIPS, FamilyTest, eligible, prove_loss, seed_of, sign_vectors
+from gate.compare.still import Group, Still, noted_of_groups, still_of
 
 __all__ = [
     "MIN_CLIPS",
     "Comparison",
     "FamilyTest",
+    "Group",
     "Question",
     "Side",
+    "Still",
     "aggregate",
     "clips_needed",
     "compare",
@@ -22,10 +26,12 @@ __all__ = [
     "half_width",
     "leaning",
     "new_errors",
+    "noted_of_groups",
     "paired",
     "precision_deltas",
     "prove_loss",
     "seed_of",
     "sign_vectors",
+    "still_of",
     "total_error",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 import numpy as np
 
+from gate.compare.comparison import Comparison, joined, third
 from gate.compare.effects import Effects, curve_effects, ratio_effects, read_curves, sum_effects
 from gate.compare.sides import (
     Block,
@@ -21,6 +22,7 @@ from gate.compare.sides import (
     taken,
     usable,
 )
+from gate.compare.still import Still, standing
 from gate.compare.sums import named_sums
 from gate.curves import average_precision, curves
 from gate.measures import Metric
@@ -38,37 +40,6 @@ from gate.table import (
 )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """n cells, question by question and slice by slice.
-
-    question, slice: (n,) positions. incumbent, candidate: (n,) in the metric's own unit, NaN where not defined.
-    at_incumbent: (n,) candidate at the incumbent's threshold, NaN where no threshold is used. delta: (n,) higher is
-    better. d, weight: (n, J) contributions of the validation clips. se, df, lost: (n,) see Effects. third: (n,) sum of
-    the cubes of what a clip contributes beyond its share. positives, frames: (n,) totals; clips: (n,) clips with
-    positives; effective: (n,) Kish's number of such clips. fragile: (n,) cells whose value hangs on a single clip, for
-    the candidate and not for the incumbent.
-    """
-
-    question: Ints
-    slice: Ints
-    incumbent: Floats
-    candidate: Floats
-    at_incumbent: Floats
-    delta: Floats
-    d: Floats
-    weight: Floats
-    se: Floats
-    df: Floats
-    third: Floats
-    lost: Floats
-    positives: Floats
-    clips: Ints
-    effective: Floats
-    frames: Floats
-    fragile: Mask
-
-
 def compare(
     incumbent: Side,
     candidate: Side,
@@ -77,12 +48,20 @@ def compare(
     index: ClipIndex,
     decided: Mask,
     other: ClipIndex | None = None,
+    still: Still | None = None,
 ) -> Comparison:
     """Answers of all questions on all slices.
 
     index: validation clips of the cells. decided: (S,) series whose counts need no threshold. other: clips of the
-    candidate's cells, where it was asked on others (A/A).
+    candidate's cells, where it was asked on others (A/A). still: predictions that are the same on both sides; no clip
+    contributes to them or weighs anything, and what they are worth may be noted.
     """
+    settled = still.predictions if still else frozenset[int]()
+    moved = np.array([k for k, q in enumerate(questions) if q.prediction not in settled], dtype=np.int64)
+    asked = [questions[k] for k in moved.tolist()]
+
+    def alone(of: Sequence[Question]) -> Comparison:
+        return compare(incumbent, incumbent, of, slices, index, decided)
 
     def answered(block: Block) -> list[Comparison]:
         old, new = (taken(side, block) for side in (incumbent, candidate))
@@ -91,18 +70,10 @@ def compare(
             b = part_of(new, block, other or index, old.codes, decided)
         return list(_parts(a, b, block, slices))
 
-    blocks = blocks_of(questions, index.clips, np.maximum(*(entries_in(side) for side in (incumbent, candidate))))
-    parts = [part for found in each(answered, blocks) for part in found]
-    if not parts:
-        none = np.zeros(0)
-        many = np.zeros((0, index.clips))
-        whole = np.zeros(0, np.int64)
-        return Comparison(
-            whole, whole, none, none, none, none, many, many, none, none, none, none, none, whole, none, none, whole > 0
-        )
-    # Whatever blocks they were worked out in: what is compared with anchors too stands cell beside cell.
-    order = np.lexsort([np.concatenate([getattr(p, name) for p in parts]) for name in ("slice", "question")])
-    whole = Comparison(*(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(Comparison)))
+    sizes = np.maximum(*(entries_in(side) for side in (incumbent, candidate)))
+    parts = [part for found in each(answered, blocks_of(asked, index.clips, sizes)) for part in found]
+    told = standing(still, questions, slices, index, decided, incumbent, alone) if still else []
+    whole = joined([*(replace(part, question=moved[part.question]) for part in parts), *told], index.clips)
     parts.clear()
     hand_back_memory()  # the parts, and what they were worked out in, are several times what is kept
     return whole
@@ -165,7 +136,7 @@ def _cells(
         weight=np.nan_to_num(effects.weight),
         se=np.where(both, effects.se, np.nan),
         df=effects.df,
-        third=_third(np.nan_to_num(effects.d), effects.delta, effects.weight),
+        third=third(np.nan_to_num(effects.d), effects.delta, effects.weight),
         lost=effects.lost,
         positives=support.sum(axis=1),
         clips=(support > 0).sum(axis=1),
@@ -173,11 +144,6 @@ def _cells(
         frames=a["frames"].sum(axis=1),
         fragile=fragile,
     )
-
-
-def _third(d: Floats, delta: Floats, weight: Floats) -> Floats:
-    """Sum over clips of the cubed contributions less their share of the difference, (m,)."""
-    return ((d - delta[:, None] * np.nan_to_num(weight)) ** 3).sum(axis=1)
 
 
 def _hangs_on_one_clip(what: Metric, sums: Mapping[str, Floats]) -> Mask:
@@ -223,40 +189,3 @@ def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decide
         events = np.maximum(a["events"], 1)
         worse |= (b["sum_abs_error"] - a["sum_abs_error"]) / events > tolerance
     return worse
-
-
-def aggregate(comparison: Comparison, members: Sequence[Ints]) -> Comparison:
-    """Plain means over groups of cells (method A5, aggregates): rows of `comparison` that make up each group.
-
-    Values, contributions and weights are means; the standard error comes from the mean contributions.
-    """
-
-    def mean(values: Floats) -> Floats:
-        return np.array([values[rows].mean(axis=0) for rows in members]).reshape(len(members), *values.shape[1:])
-
-    d, weight, delta = mean(comparison.d), mean(comparison.weight), mean(comparison.delta)
-    present = (weight > 0).sum(axis=1)
-    centred = d - delta[:, None] * weight
-    with np.errstate(invalid="ignore", divide="ignore"):
-        se = np.sqrt(present / np.maximum(present - 1, 1) * (centred**2).sum(axis=1))
-        df = (weight**2).sum(axis=1) ** 2 / (weight**4).sum(axis=1)
-    first = np.array([rows[0] for rows in members], dtype=np.int64)
-    return Comparison(
-        question=comparison.question[first],
-        slice=comparison.slice[first],
-        incumbent=mean(comparison.incumbent),
-        candidate=mean(comparison.candidate),
-        at_incumbent=np.full(len(members), np.nan),
-        delta=delta,
-        d=d,
-        weight=weight,
-        se=se,
-        df=df,
-        third=_third(d, delta, weight),
-        lost=mean(comparison.lost) / np.sqrt([max(len(rows), 1) for rows in members]),
-        positives=np.array([comparison.positives[rows].sum() for rows in members]),
-        clips=present,
-        effective=np.array([comparison.effective[rows].max(initial=0.0) for rows in members]),
-        frames=np.array([comparison.frames[rows].max(initial=0.0) for rows in members]),
-        fragile=np.zeros(len(members), bool),
-    )

@@ -1,9 +1,8 @@
-"""One cell in words and numbers: what the statistics said of it, as a verdict with its reason (method A7)."""
+"""Cells in words and numbers: what the statistics said of each, as a verdict with its reason (method A7)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,61 +82,78 @@ class Judged:
     mdr: Floats
 
 
-def cell_of(
-    j: Judged, i: int, prediction: str, head: Head, channel: int, name: str, rule: Rule, where: str, facts: Facts
-) -> Cell:
-    """Cell `i` of one prediction; channel: position among the head's channels; where: name of the slice."""
-    verdict, reason, needed, suspect = _judged(j, i, prediction, name, rule, head.unit, facts)
-    at_threshold = metric(name).at_threshold
-    points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
-    thresholds = [p.threshold if p is not None and at_threshold else None for p in points]
-    numbers = _numbers(j, i, name, head.unit, verdict)
-    if verdict == "not-measurable" and j.comparison.clips[i] >= MIN_CLIPS and prediction not in facts.broken_before:
-        # What the candidate alone cannot be measured on was lost: the incumbent's value is told.
-        lost = j.comparison.fragile[i] or not np.isfinite(j.comparison.candidate[i])
-        numbers["incumbent"] = _number(j.comparison.incumbent[i]) if lost else None
-    return Cell(
-        prediction=prediction,
-        network=head.network,
-        head=head.name,
-        channel=head.channels[channel] if len(head.channels) > 1 else None,
-        task=head.task,
-        slice=where,
-        tier=rule.tier,
-        verdict=verdict,
-        reason=reason,
-        suspect=suspect,
-        acknowledge=suspect or (verdict == "not-measurable" and rule.tier == "supporting" and where == "all"),
-        clips_needed=needed,
-        threshold_incumbent=thresholds[0],
-        threshold_candidate=thresholds[1],
-        delta_threshold_free=facts.threshold_free.get(prediction) if at_threshold and where == "all" else None,
-        impact="identical" if j.identical[i] else "reached",
-        **numbers,
-    )
+def cells_of(
+    j: Judged,
+    predictions: Sequence[str],
+    metrics: Sequence[str],
+    rules: Sequence[Rule],
+    slices: Sequence[str],
+    owner: Mapping[str, tuple[Head, int]],
+    facts: Facts,
+) -> list[Cell]:
+    """All cells; of each its prediction, metric, rule, slice. owner: prediction -> head, position in its channels."""
+    heads = [owner[p][0] for p in predictions]
+    asked = list(zip(predictions, metrics, rules, heads, slices, strict=True))
+    said = [_judged(j, i, p, name, rule, head.unit, facts) for i, (p, name, rule, head, _) in enumerate(asked)]
+    comparable = np.array([p not in facts.broken_before for p in predictions], dtype=bool)
+    numbers = _numbers(j, metrics, [h.unit for h in heads], [verdict for verdict, *_ in said], comparable)
+
+    def cell(i: int, prediction: str, name: str, rule: Rule, head: Head, where: str) -> Cell:
+        verdict, reason, needed, suspect = said[i]
+        at_threshold = metric(name).at_threshold
+        points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
+        thresholds = [p.threshold if p is not None and at_threshold else None for p in points]
+        return Cell(
+            prediction=prediction,
+            network=head.network,
+            head=head.name,
+            channel=head.channels[owner[prediction][1]] if len(head.channels) > 1 else None,
+            task=head.task,
+            slice=where,
+            tier=rule.tier,
+            verdict=verdict,
+            reason=reason,
+            suspect=suspect,
+            acknowledge=suspect or (verdict == "not-measurable" and rule.tier == "supporting" and where == "all"),
+            clips_needed=needed,
+            threshold_incumbent=thresholds[0],
+            threshold_candidate=thresholds[1],
+            delta_threshold_free=facts.threshold_free.get(prediction) if at_threshold and where == "all" else None,
+            impact="identical" if j.identical[i] else "reached",
+            **numbers[i],
+        )
+
+    return [cell(i, *of) for i, of in enumerate(asked)]
 
 
-def group_cell_of(j: Judged, i: int, group: str, name: str, unit: str, size: int, facts: Facts) -> Cell:
-    """Cell `i` of a declared group of `size` members."""
-    verdict = _verdict(j, i, "supporting")
-    needed = _needed(j, i, guarded=False) if verdict == "undecided" else None
-    return Cell(
-        prediction=f"group:{group}",
-        network="",
-        head="",
-        channel=None,
-        task="group",
-        slice="all",
-        tier="supporting",
-        verdict=verdict,
-        reason=f"mean of {size} members: {_reason(j, i, verdict, name, unit, needed, facts)}",
-        suspect=False,
-        clips_needed=needed,
-        threshold_incumbent=None,
-        threshold_candidate=None,
-        impact="reached",
-        **_numbers(j, i, name, unit, verdict),
-    )
+def group_cells_of(j: Judged, names: Sequence[tuple[str, str, str]], sizes: Sequence[int], facts: Facts) -> list[Cell]:
+    """Cells of declared groups. names: of each its group, metric and unit; sizes: its members."""
+    verdicts: list[Verdict] = [_verdict(j, i, "supporting") for i in range(len(names))]
+    units = [unit for *_, unit in names]
+    numbers = _numbers(j, [name for _, name, _ in names], units, verdicts, np.ones(len(names), bool))
+
+    def cell(i: int, group: str, name: str, unit: str) -> Cell:
+        verdict = verdicts[i]
+        needed = _needed(j, i, guarded=False) if verdict == "undecided" else None
+        return Cell(
+            prediction=f"group:{group}",
+            network="",
+            head="",
+            channel=None,
+            task="group",
+            slice="all",
+            tier="supporting",
+            verdict=verdict,
+            reason=f"mean of {sizes[i]} members: {_reason(j, i, verdict, name, unit, needed, facts)}",
+            suspect=False,
+            clips_needed=needed,
+            threshold_incumbent=None,
+            threshold_candidate=None,
+            impact="reached",
+            **numbers[i],
+        )
+
+    return [cell(i, *of) for i, of in enumerate(names)]
 
 
 def _judged(
@@ -163,37 +179,53 @@ def _judged(
     return verdict, _reason(j, i, verdict, name, unit, needed, facts), needed, suspect
 
 
-def _numbers(j: Judged, i: int, name: str, head_unit: str, verdict: Verdict) -> dict[str, Any]:
-    """Fields of a cell that are numbers; None for all that was not measured."""
-    c, what = j.comparison, metric(name)
-    shown = verdict not in ("broken", "not-measurable")
-    sign = -1.0 if what.lower_is_better else 1.0
-    delta = _number(sign * c.delta[i]) if shown else None
-    low, high = (_number(sign * x) if shown else None for x in (j.seen.low[i], j.seen.high[i]))
-    since = j.since if shown else None
-    return {
-        "metric": name,
-        "unit": unit_of(name, head_unit),
-        "lower_is_better": what.lower_is_better,
-        "margin": float(j.margin[i]),
-        "clips": int(c.clips[i]),
-        "frames": int(c.frames[i]),
-        "positives": int(c.positives[i]),
-        "incumbent": _number(c.incumbent[i]) if shown else None,
-        "candidate": _number(c.candidate[i]) if shown else None,
-        "delta": delta,
-        "delta_worse": None if delta is None else sign * delta + 0.0,
-        "ci_low": None if delta is None else low if sign > 0 else high,
-        "ci_high": None if delta is None else high if sign > 0 else low,
-        "p_adjusted": _number(j.seen.p[i]),
-        "mdr": _number(j.mdr[i]) if shown else None,
-        "provable": bool(j.seen.provable[i]),
-        "anchor": None if since is None else _number(since.comparison.incumbent[i]),
-        "delta_anchor": None if since is None else _number(sign * since.comparison.delta[i]),
-        "p_anchor": None if since is None else _number(since.p[i]),
-        "gained_since_anchor": since is not None and bool(since.p_gain[i] <= j.alpha[i]),
-        "delta_at_incumbent_threshold": _number(c.at_incumbent[i] - c.incumbent[i]) if shown else None,
+def _numbers(
+    j: Judged, metrics: Sequence[str], units: Sequence[str], verdicts: Sequence[Verdict], comparable: Mask
+) -> list[dict[str, Any]]:
+    """Fields of each cell that are numbers; None for all that was not measured.
+
+    comparable: of which the incumbent has a value at all.
+    """
+    c, whats = j.comparison, [metric(name) for name in metrics]
+    lower = np.array([what.lower_is_better for what in whats], dtype=bool)
+    sign = np.where(lower, -1.0, 1.0)
+    shown = np.array([verdict not in ("broken", "not-measurable") for verdict in verdicts], dtype=bool)
+    # What the candidate alone cannot be measured on was lost: the incumbent's value is told.
+    lost = np.array([verdict == "not-measurable" for verdict in verdicts], dtype=bool) & comparable
+    lost &= (c.clips >= MIN_CLIPS) & (c.fragile | ~np.isfinite(c.candidate))
+    both = shown & np.isfinite(c.delta)
+    since, every = j.since, np.ones(len(metrics), bool)
+    nothing = [None] * len(metrics)
+    columns: dict[str, Sequence[Any]] = {
+        "metric": metrics,
+        "unit": [unit_of(name, unit) for name, unit in zip(metrics, units, strict=True)],
+        "lower_is_better": lower.tolist(),
+        "margin": j.margin.tolist(),
+        "clips": c.clips.tolist(),
+        "frames": c.frames.astype(np.int64).tolist(),
+        "positives": c.positives.astype(np.int64).tolist(),
+        "incumbent": _told(c.incumbent, shown | lost),
+        "candidate": _told(c.candidate, shown),
+        "delta": _told(sign * c.delta, shown),
+        "delta_worse": _told(c.delta, shown),
+        "ci_low": _told(np.where(lower, -j.seen.high, j.seen.low), both),
+        "ci_high": _told(np.where(lower, -j.seen.low, j.seen.high), both),
+        "p_adjusted": _told(j.seen.p, every),
+        "mdr": _told(j.mdr, shown),
+        "provable": j.seen.provable.tolist(),
+        "anchor": _told(since.comparison.incumbent, shown) if since else nothing,
+        "delta_anchor": _told(sign * since.comparison.delta, shown) if since else nothing,
+        "p_anchor": _told(since.p, shown) if since else nothing,
+        "gained_since_anchor": (shown & (since.p_gain <= j.alpha)).tolist() if since else [False] * len(metrics),
+        "delta_at_incumbent_threshold": _told(c.at_incumbent - c.incumbent, shown),
     }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _told(values: Floats, where: Mask) -> list[float | None]:
+    """None where there is nothing to tell, or no number; -0.0, which a turned sign leaves behind, is 0."""
+    told = where & np.isfinite(values)
+    return [value if tell else None for value, tell in zip((values + 0.0).tolist(), told.tolist(), strict=True)]
 
 
 def _unmeasured(j: Judged, i: int, prediction: str, name: str, facts: Facts, where: str) -> str:
@@ -254,11 +286,6 @@ def unit_of(name: str, head_unit: str) -> str:
     if what.unitless:
         return ""
     return head_unit if what.unit is None else what.unit
-
-
-def _number(value: float | np.floating) -> float | None:
-    """None for NaN; -0.0, which a turned sign leaves behind, is 0."""
-    return float(value) + 0.0 if math.isfinite(value) else None
 
 
 def _needed(j: Judged, i: int, *, guarded: bool) -> int | None:

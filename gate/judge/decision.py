@@ -23,7 +23,7 @@ VERDICTS: tuple[Verdict, ...] = (
 EXIT_CODES: dict[Outcome, int] = {"GO": 0, "NO-GO": 1, "INCONCLUSIVE": 3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are tens of thousands, each of so many fields
 class Cell:
     """One prediction x metric x slice.
 

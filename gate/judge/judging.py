@@ -22,7 +22,7 @@ from gate.compare import (
     prove_loss,
 )
 from gate.heads import Head
-from gate.judge.cells import Facts, Judged, Reference, cell_of, group_cell_of
+from gate.judge.cells import Facts, Judged, Reference, cells_of, group_cells_of
 from gate.judge.decision import Cell, Tier
 from gate.judge.policy import Policy, Rule, members
 from gate.measures import metric
@@ -76,10 +76,8 @@ def judge(
     asked = asked_of(comparison, questions, heads, rules, policy)
     judged, groups = statistics_of(comparison, asked, heads, policy, facts, signs, drift)
     owner = {p: (head, k) for head in heads for p, k in zip(head.predictions, head.judged, strict=True)}
-    cells = [
-        cell_of(judged, i, p, *owner[p], asked.metric[i], asked.rule[i], slices[int(comparison.slice[i])], facts)
-        for i, p in enumerate(asked.prediction)
-    ]
+    where = [slices[int(k)] for k in comparison.slice]
+    cells = cells_of(judged, asked.prediction, asked.metric, asked.rule, where, owner, facts)
     position = {p: k for k, p in enumerate(owner)}
     order = sorted(
         range(len(cells)),
@@ -89,10 +87,7 @@ def judge(
             comparison.slice[i],
         ),
     )
-    means = [
-        group_cell_of(groups.judged, i, group, name, unit, len(groups.rows[i]), facts)
-        for i, (group, name, unit) in enumerate(groups.names)
-    ]
+    means = group_cells_of(groups.judged, groups.names, [len(rows) for rows in groups.rows], facts)
     return (*(cells[i] for i in order), *means)
 
 
@@ -130,9 +125,9 @@ def statistics_of(
     drift: Comparison | None = None,
 ) -> tuple[Judged, Groups]:
     """What the statistics say of all cells and of all groups, as arrays, before anything is put into words."""
-    identical = np.array(
-        [_unchanged(p, name, facts) for p, name in zip(asked.prediction, asked.metric, strict=True)], dtype=bool
-    )
+    of_cell = list(zip(asked.prediction, asked.metric, strict=True))
+    unchanged = {pair: _unchanged(*pair, facts) for pair in set(of_cell)}
+    identical = np.array([unchanged[pair] for pair in of_cell], dtype=bool)
     sound = np.array([p not in facts.broken and p not in facts.broken_before for p in asked.prediction], dtype=bool)
     measured = sound & np.isfinite(comparison.delta) & np.isfinite(comparison.se)
     excused = np.array([p in facts.unknown for p in asked.prediction], dtype=bool)

@@ -23,14 +23,14 @@ from gate.calibrate import (
     threshold_codes,
     thresholds_path,
 )
-from gate.compare import Comparison, Question, Side, new_errors
+from gate.compare import Comparison, Question, Side, Still, new_errors, still_of
 from gate.curves import curves
 from gate.errors import ConfigError
 from gate.heads import series_of
 from gate.judge.policy import Policy, Rule
 from gate.lattice import NO_THRESHOLD
 from gate.measures import metric
-from gate.run import Run
+from gate.run import Run, Store
 from gate.suite import ContractResult, Suite
 from gate.table import ClipIndex, EvidenceTable, Ints, blocks, by_score, each, empty, mixed, stack
 from gate.tasks import task_of
@@ -147,6 +147,16 @@ def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: L
     for point, code in zip(points, threshold_codes([p.threshold for p in points]), strict=True):
         codes[list(layout.rows[point.prediction])] = code
     return Side(evidence, codes)
+
+
+def unreached(
+    suite: Suite, before: Side, after: Side, layout: Layout, same: Collection[str], store: Store | None
+) -> Still:
+    """Of the predictions in `same`, which the change cannot reach, those that are read at the same thresholds."""
+    names = frozenset(same)
+    chosen = {k for k, p in enumerate(layout.rows) if p in names}
+    networks = [head.network for head in suite.heads for _ in head.predictions]
+    return still_of(before, after, networks, list(layout.rows.values()), chosen, store)
 
 
 def anchor_side(sides: Mapping[str, Side], anchor_of: Mapping[str, str], layout: Layout) -> Side:

@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.calibrate import Reliability, reliability
-from gate.compare import Comparison, Question, Side, compare, half_width, leaning
+from gate.compare import Comparison, Group, Question, Side, Still, compare, half_width, leaning, noted_of_groups
 from gate.judge.decision import Probabilities, Probability, ReliabilityBin
 from gate.judge.layout import Layout
 from gate.lattice import MISSED
+from gate.lock import digest_of
 from gate.suite import Slice
-from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, differing, entries_of
+from gate.table import ClipIndex, Entries, Floats, blocks, by_score, differing, entries_of
 
+#: (incumbent, candidate, has either positives without a score?)
+Told = tuple[Probabilities, Probabilities, bool]
 LOSSES = ("brier", "log_loss")
 #: Entries of evidence that are looked at together: bounds memory, changes nothing else.
 ENTRIES = 1 << 21
 
 
 def probabilities(
-    before: Side, after: Side, layout: Layout, index: ClipIndex, confidence: float
+    before: Side, after: Side, layout: Layout, index: ClipIndex, confidence: float, still: Still
 ) -> tuple[Probability, ...]:
-    """What the scores of each thresholded prediction are worth as probabilities, on the validation clips."""
+    """What the scores of each thresholded prediction are worth as probabilities, on the validation clips.
+
+    still: predictions that are the same on both sides, of which the answer may be noted.
+    """
     chosen = [(k, p) for k, (p, rows) in enumerate(layout.rows.items()) if not layout.decided[rows[0]]]
     if not chosen:
         return ()
-    first = layout.first[[k for k, _ in chosen]]
-    told = [line for rows in blocks(before.table, first, ENTRIES) for line in _told(before, after, rows, index)]
-    questions = [Question(k, (int(row),), name) for (k, _), row in zip(chosen, first, strict=True) for name in LOSSES]
+    first = {k: layout.rows[p][0] for k, p in chosen}
+    told = _noted(before, first, index, still)
+    reached = [k for k in first if k not in told]
+    told |= dict(zip(reached, _told(before, after, [first[k] for k in reached], index), strict=True))
+    questions = [Question(k, (row,), name) for k, row in first.items() for name in LOSSES]
     everything = [Slice("all", np.ones(before.table.cells, bool))]
-    paired = compare(before, after, questions, everything, index, layout.decided)
+    paired = compare(before, after, questions, everything, index, layout.decided, still=still)
     bounds = _bounds(paired, confidence)
     place = {(questions[q].prediction, questions[q].metric): i for i, q in enumerate(paired.question.tolist())}
-    return tuple(
-        Probability(
+
+    def line(k: int, prediction: str) -> Probability:
+        old, new, unscored = told[k]
+        return Probability(
             prediction,
             incumbent=old,
             candidate=new,
@@ -44,22 +56,47 @@ def probabilities(
             brier=None if unscored else _difference(bounds[place[k, "brier"]]),
             log_loss=None if unscored else _difference(bounds[place[k, "log_loss"]]),
         )
-        for (k, prediction), (old, new, unscored) in zip(chosen, told, strict=True)
-    )
+
+    return tuple(line(k, prediction) for k, prediction in chosen)
 
 
-def _told(
-    before: Side, after: Side, rows: Ints, index: ClipIndex
-) -> Iterator[tuple[Probabilities, Probabilities, bool]]:
-    """(incumbent, candidate, has either positives without a score?) of some series."""
-    scored = [by_score(side.table.take(rows)) for side in (before, after)]
-    unscored = _with_missed(scored[0]) | _with_missed(scored[1])
-    old = _each_of(reliability(scored[0], index))
-    changed = np.flatnonzero(differing(*scored))
-    new = dict(enumerate(old))
-    if len(changed):
-        new |= dict(zip(changed.tolist(), _each_of(reliability(entries_of(scored[1], changed), index)), strict=True))
-    yield from zip(old, new.values(), unscored.tolist(), strict=True)
+def _noted(side: Side, first: Mapping[int, int], index: ClipIndex, still: Still) -> dict[int, Told]:
+    """Still predictions of `first`, each with its first series -> what there is to tell."""
+    inside = {group: [k for k in group.predictions if k in first] for group in still.groups}
+
+    def work(groups: Sequence[Group]) -> list[list[Any]]:
+        rows = sorted(first[k] for group in groups for k in inside[group])
+        found = dict(zip(rows, _told(side, side, rows, index), strict=True))
+        told = [[found[first[k]] for k in inside[group]] for group in groups]
+        return [[[asdict(own), unscored] for own, _, unscored in some] for some in told]
+
+    where = digest_of(repr((index.clip.tobytes(), index.clips)).encode())
+    places = {group: [group.rows.index(first[k]) for k in inside[group]] for group in still.groups}
+    answers = noted_of_groups(still, "probabilities", lambda group: [where, places[group]], work)
+    return {
+        k: (own := _of_note(told), own, unscored)
+        for group, answer in zip(still.groups, answers, strict=True)
+        for k, (told, unscored) in zip(inside[group], answer, strict=True)
+    }
+
+
+def _of_note(told: Mapping[str, Any]) -> Probabilities:
+    return Probabilities(**{**told, "bins": tuple(ReliabilityBin(**row) for row in told["bins"])})
+
+
+def _told(before: Side, after: Side, rows: Sequence[int], index: ClipIndex) -> Iterator[Told]:
+    """What there is to tell of some series, ascending."""
+    for some in blocks(before.table, np.array(rows, dtype=np.int64), ENTRIES):
+        scored = [by_score(side.table.take(some)) for side in (before, after)]
+        unscored = _with_missed(scored[0]) | _with_missed(scored[1])
+        old = _each_of(reliability(scored[0], index))
+        changed = np.flatnonzero(differing(*scored))
+        new = dict(enumerate(old))
+        if len(changed):
+            new |= dict(
+                zip(changed.tolist(), _each_of(reliability(entries_of(scored[1], changed), index)), strict=True)
+            )
+        yield from zip(old, new.values(), unscored.tolist(), strict=True)
 
 
 def _with_missed(entries: Entries) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from gate.judge.decision import VERDICTS, Cell
@@ -35,36 +36,36 @@ def payload(cells: Sequence[Cell]) -> dict[str, Any]:
         "tier": _packed([words.TIERS.index(c.tier) for c in rows]),
     }
 
-    def table(name: str, of: Callable[[Cell], Hashable]) -> None:
-        tables[name], indices = _interned([of(c) for c in rows])
-        columns[name] = _packed(indices)
+    def table(name: str, written: Callable[[Cell], Hashable], *fields: str) -> None:
+        alike = list(map(attrgetter(*fields), rows))
+        one = dict(zip(alike, rows, strict=True))  # what is the same in many cells is written once
+        tables[name], places = _interned([written(cell) for cell in one.values()])
+        columns[name] = _packed(list(map(dict(zip(one, places, strict=True)).__getitem__, alike)))
 
-    def numbers(name: str, of: Callable[[Cell], float | None], steps: Callable[[float, figures.Scale], int]) -> None:
-        exact = (of(c) for c in rows)
+    def numbers(name: str, field: str, steps: Callable[[float, figures.Scale], int]) -> None:
+        exact = zip(map(attrgetter(field), rows), scales, strict=True)
         columns[name] = _packed(
-            [None if n is None or not math.isfinite(n) else steps(n, s) for n, s in zip(exact, scales, strict=True)]
+            [None if n is None or not math.isfinite(n) else steps(n, s) if n else 0 for n, s in exact]
         )
 
-    table("prediction", lambda c: words.name(c.prediction))
-    table("network", lambda c: words.name(c.network))
-    table("head", lambda c: words.name(c.head))
-    table("metric", words.metric_name)
-    table("slice", lambda c: words.name(c.slice))
-    table("task", lambda c: words.name(c.task))
-    table("threshold", lambda c: figures.thresholds(c) or None)
-    table("waiver", lambda c: None if c.waiver is None else words.name(c.waiver))
-    tables["scale"], indices = _interned(scales)
-    tables["scale"] = [_scale(s) for s in tables["scale"]]
-    columns["scale"] = _packed(indices)
-    numbers("incumbent", lambda c: c.incumbent, figures.value_steps)
-    numbers("candidate", lambda c: c.candidate, figures.value_steps)
-    numbers("delta", lambda c: c.delta, figures.delta_steps)
-    numbers("low", lambda c: c.ci_low, figures.delta_steps)
-    numbers("high", lambda c: c.ci_high, figures.delta_steps)
-    numbers("at_incumbent", lambda c: c.delta_at_incumbent_threshold, figures.delta_steps)
-    numbers("mdr", lambda c: c.mdr, figures.size_steps)
-    numbers("free", lambda c: c.delta_threshold_free, figures.delta_steps)
-    numbers("since", lambda c: c.delta_anchor, figures.delta_steps)
+    table("prediction", lambda c: words.name(c.prediction), "prediction")
+    table("network", lambda c: words.name(c.network), "network")
+    table("head", lambda c: words.name(c.head), "head")
+    table("metric", words.metric_name, "metric", "lower_is_better")
+    table("slice", lambda c: words.name(c.slice), "slice")
+    table("task", lambda c: words.name(c.task), "task")
+    table("threshold", lambda c: figures.thresholds(c) or None, "threshold_incumbent", "threshold_candidate")
+    table("waiver", lambda c: None if c.waiver is None else words.name(c.waiver), "waiver")
+    table("scale", lambda c: _scale(figures.scale_of(c)), "metric", "unit", "margin", "lower_is_better")
+    numbers("incumbent", "incumbent", figures.value_steps)
+    numbers("candidate", "candidate", figures.value_steps)
+    numbers("delta", "delta", figures.delta_steps)
+    numbers("low", "ci_low", figures.delta_steps)
+    numbers("high", "ci_high", figures.delta_steps)
+    numbers("at_incumbent", "delta_at_incumbent_threshold", figures.delta_steps)
+    numbers("mdr", "mdr", figures.size_steps)
+    numbers("free", "delta_threshold_free", figures.delta_steps)
+    numbers("since", "delta_anchor", figures.delta_steps)
     columns["p"] = _packed([_p_steps(c.p_adjusted) for c in rows])
     columns["p_since"] = _packed([_p_steps(c.p_anchor) for c in rows])
     # A latency is measured on no clip of the suite.
@@ -100,17 +101,17 @@ def _packed(values: Sequence[Any]) -> Any:
     return {"some": some} if len(some) * 2 < len(values) else list(values)
 
 
-def _scale(scale: figures.Scale) -> list[Any]:
+def _scale(scale: figures.Scale) -> tuple[Any, ...]:
     unit = " pt" if scale.share else scale.delta_unit
     in_steps = scale.margin * scale.factor * 10**scale.decimals
-    return [
+    return (
         scale.value_unit,
         unit,
         scale.decimals,
         int(scale.lower_is_better),
         in_steps or None,
         figures.margin(scale),
-    ]
+    )
 
 
 def _p_steps(p: float | None) -> int | None:

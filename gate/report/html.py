@@ -73,7 +73,7 @@ def _packed(decision: Decision, details: Sequence[Detail]) -> str:
     leads = {c.prediction: c for c in words.leads(decision.cells)}
     data = {**payload(decision.cells), "panels": panels(details, leads, decision.probabilities)}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return b64encode(zlib.compress(text.encode(), 9)).decode()
+    return b64encode(zlib.compress(text.encode())).decode()
 
 
 def _filled(view: PageView, data: str) -> str:

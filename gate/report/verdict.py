@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import resources
 from operator import attrgetter
@@ -57,8 +57,7 @@ def verdict_json(decision: Decision, *, time: str) -> str:
             "impact": words.by_impact(decision.cells),
         },
         "looks": {"used": None, "budget": None},
-        # One by one: all of them at once would fill a hundred megabytes.
-        "cells": map(_cell, decision.cells) if decision.cells else [],
+        "cells": decision.cells,
         "contracts": [_contract(c) for c in decision.contracts],
         "uncovered": list(decision.uncovered),
         "predictions": decision.predictions,
@@ -67,7 +66,7 @@ def verdict_json(decision: Decision, *, time: str) -> str:
         "counted": decision.counted,
         "networks": [{"name": n.name, "impact": n.impact, "upstream": list(n.upstream)} for n in decision.networks],
     }
-    lines = [f'"{key}": {_value(value)}' for key, value in rows.items()]
+    lines = [f'"{key}": {_cells(value) if key == "cells" else _value(value)}' for key, value in rows.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -105,8 +104,15 @@ def schema() -> dict[str, Any]:
     return json.loads(resources.files("gate.report").joinpath("verdict.schema.json").read_text("utf-8"))
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
-    return dict(zip(CELL_FIELDS, _fields(cell), strict=True))
+def _cells(cells: Sequence[Cell]) -> str:
+    """The same of cells, a thousand at a time: all of them at once would fill a hundred megabytes."""
+    if not cells:
+        return "[]"
+    parts = (cells[k : k + 1000] for k in range(0, len(cells), 1000))
+    texts = (_dump([dict(zip(CELL_FIELDS, _fields(cell), strict=True)) for cell in part]) for part in parts)
+    # Within a text every quote has a backslash before it, so this stands between objects and nowhere else.
+    between = f'}}, {{"{CELL_FIELDS[0]}": '
+    return "[\n " + ",\n ".join(t[1:-1].replace(between, between.replace(" ", "\n ", 1)) for t in texts) + "\n]"
 
 
 def _probability(p: Probability) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def _contract(contract: ContractResult) -> dict[str, Any]:
 
 def _value(value: Any) -> str:
     """A list of objects one a line, so that diffs and greps are readable; everything else on one line."""
-    if isinstance(value, map) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+    if isinstance(value, list) and value and isinstance(value[0], dict):
         return "[\n" + ",\n".join(f" {_dump(item)}" for item in value) + "\n]"
     return _dump(value)
 

@@ -26,6 +26,8 @@ OUTCOME_WORDS: dict[Outcome, str] = {
     "INCONCLUSIVE": "not proven safe to ship",
 }
 TIERS: tuple[Tier, ...] = ("critical", "supporting", "advisory")
+_VERDICT_RANK = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
+_TIER_RANK = {tier: rank for rank, tier in enumerate(TIERS)}
 NAME_LIMIT = 300  # head and channel are at most 128 characters each: a name is never cut, a hostile one is
 TEXT_LIMIT = 2_000
 
@@ -70,8 +72,8 @@ def worst_first(cell: Cell) -> tuple[int, int, bool, bool, float, str, str, str]
     loss = math.inf if cell.delta_worse is None or math.isnan(cell.delta_worse) else cell.delta_worse
     in_margins = loss / cell.margin if cell.margin > 0 else loss
     return (
-        VERDICTS.index(cell.verdict),
-        TIERS.index(cell.tier),
+        _VERDICT_RANK[cell.verdict],
+        _TIER_RANK[cell.tier],
         not cell.suspect,
         cell.slice != "all",
         in_margins,
