@@ -26,6 +26,7 @@ from gate.compare.still import Still, standing
 from gate.compare.sums import named_sums
 from gate.curves import average_precision, curves
 from gate.measures import Metric
+from gate.run.machine import cores
 from gate.suite import Slice
 from gate.table import (
     ClipIndex,
@@ -63,15 +64,18 @@ def compare(
     def alone(of: Sequence[Question]) -> Comparison:
         return compare(incumbent, incumbent, of, slices, index, decided)
 
-    def answered(block: Block) -> list[Comparison]:
+    def answered(piece: tuple[Block, range]) -> list[Comparison]:
+        block, some = piece
         old, new = (taken(side, block) for side in (incumbent, candidate))
         a = b = part_of(old, block, index, old.codes, decided)
         if other is not None or old.table != new.table or not np.array_equal(old.codes, new.codes):
             b = part_of(new, block, other or index, old.codes, decided)
-        return list(_parts(a, b, block, slices))
+        return list(_parts(a, b, block, slices, some))
 
-    sizes = np.maximum(*(entries_in(side) for side in (incumbent, candidate)))
-    parts = [part for found in each(answered, blocks_of(asked, index.clips, sizes)) for part in found]
+    few = blocks_of(asked, index.clips, np.maximum(*(entries_in(side) for side in (incumbent, candidate))))
+    turns = max(1, cores() // max(1, len(few)))  # where blocks do not busy all cores, each is asked for some slices
+    pieces = [(block, range(k, len(slices), turns)) for block in few for k in range(turns)]
+    parts = [part for found in each(answered, pieces) for part in found]
     told = standing(still, questions, slices, index, decided, incumbent, alone) if still else []
     whole = joined([*(replace(part, question=moved[part.question]) for part in parts), *told], index.clips)
     parts.clear()
@@ -79,7 +83,8 @@ def compare(
     return whole
 
 
-def _parts(a: Part, b: Part, block: Block, slices: Sequence[Slice]) -> Iterator[Comparison]:
+def _parts(a: Part, b: Part, block: Block, slices: Sequence[Slice], some: range) -> Iterator[Comparison]:
+    """Cells of some of the slices."""
     for asked in block.parts:
         what = asked.metric
         curved = what.kind == "curve"
@@ -87,7 +92,8 @@ def _parts(a: Part, b: Part, block: Block, slices: Sequence[Slice]) -> Iterator[
         differs = np.ones(len(asked.chosen), bool)
         if curved and a.index is b.index:
             differs = np.any(differing(scored_a.entries, scored_b.entries).reshape(asked.groups.shape), axis=1)
-        for number, where in enumerate(slices):
+        for number in some:
+            where = slices[number]
             sums_a = by_clip(a, a.sums, asked, where)
             sums_b = sums_a if b is a else by_clip(b, b.sums, asked, where)
             again = what.at_threshold and b.same is not b.sums
