@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ def cells_of(
     comparable = np.array([p not in facts.broken_before for p in predictions], dtype=bool)
     numbers = _numbers(j, metrics, [h.unit for h in heads], [verdict for verdict, *_ in said], comparable)
 
-    def cell(i: int, prediction: str, name: str, rule: Rule, head: Head, where: str) -> Cell:
+    def cell(i: int, prediction: str, name: str, rule: Rule, head: Head, where: str, told: Mapping[str, Any]) -> Cell:
         verdict, reason, needed, suspect = said[i]
         at_threshold = metric(name).at_threshold
         points = (facts.points_incumbent.get(prediction), facts.points_candidate.get(prediction))
@@ -120,10 +120,10 @@ def cells_of(
             threshold_candidate=thresholds[1],
             delta_threshold_free=facts.threshold_free.get(prediction) if at_threshold and where == "all" else None,
             impact="identical" if j.identical[i] else "reached",
-            **numbers[i],
+            **told,
         )
 
-    return [cell(i, *of) for i, of in enumerate(asked)]
+    return [cell(i, *of, told) for i, (of, told) in enumerate(zip(asked, numbers, strict=True))]
 
 
 def group_cells_of(j: Judged, names: Sequence[tuple[str, str, str]], sizes: Sequence[int], facts: Facts) -> list[Cell]:
@@ -132,7 +132,7 @@ def group_cells_of(j: Judged, names: Sequence[tuple[str, str, str]], sizes: Sequ
     units = [unit for *_, unit in names]
     numbers = _numbers(j, [name for _, name, _ in names], units, verdicts, np.ones(len(names), bool))
 
-    def cell(i: int, group: str, name: str, unit: str) -> Cell:
+    def cell(i: int, group: str, name: str, unit: str, told: Mapping[str, Any]) -> Cell:
         verdict = verdicts[i]
         needed = _needed(j, i, guarded=False) if verdict == "undecided" else None
         return Cell(
@@ -150,10 +150,10 @@ def group_cells_of(j: Judged, names: Sequence[tuple[str, str, str]], sizes: Sequ
             threshold_incumbent=None,
             threshold_candidate=None,
             impact="reached",
-            **numbers[i],
+            **told,
         )
 
-    return [cell(i, *of) for i, of in enumerate(names)]
+    return [cell(i, *of, told) for i, (of, told) in enumerate(zip(names, numbers, strict=True))]
 
 
 def _judged(
@@ -181,7 +181,7 @@ def _judged(
 
 def _numbers(
     j: Judged, metrics: Sequence[str], units: Sequence[str], verdicts: Sequence[Verdict], comparable: Mask
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Fields of each cell that are numbers; None for all that was not measured.
 
     comparable: of which the incumbent has a value at all.
@@ -219,7 +219,7 @@ def _numbers(
         "gained_since_anchor": (shown & (since.p_gain <= j.alpha)).tolist() if since else [False] * len(metrics),
         "delta_at_incumbent_threshold": _told(c.at_incumbent - c.incumbent, shown),
     }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def _told(values: Floats, where: Mask) -> list[float | None]:
