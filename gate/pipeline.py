@@ -173,7 +173,7 @@ def compare_bundles(
         questions = questions_of(rules, layout)
         asked = (questions, exam.frames.slices, index, layout.decided)
         still = unreached(exam, side_a, side_b, layout, same, store)
-        comparison = compare(side_a, side_b, *asked, still=still)
+        comparison = compare(side_a, side_b, *asked, unreached=still)
         drift, unknown = None, unknown_to(since, anchor_of, exam)
         if since.keys() - {old.digest}:
             shipped = {digest: released(thresholds, exam, older[digest]) for digest in since}

@@ -6,16 +6,16 @@ from gate.compare.comparison import Comparison, aggregate
 from gate.compare.pairings import paired
 from gate.compare.sides import Question, Side
 from gate.compare.signflip import MIN_CLIPS, FamilyTest, eligible, prove_loss, seed_of, sign_vectors
-from gate.compare.still import Group, Still, noted_of_groups, still_of
+from gate.compare.unreached import Still, Unreached, noted_of_networks, unreached_of
 
 __all__ = [
     "MIN_CLIPS",
     "Comparison",
     "FamilyTest",
-    "Group",
     "Question",
     "Side",
     "Still",
+    "Unreached",
     "aggregate",
     "clips_needed",
     "compare",
@@ -26,12 +26,12 @@ __all__ = [
     "half_width",
     "leaning",
     "new_errors",
-    "noted_of_groups",
+    "noted_of_networks",
     "paired",
     "precision_deltas",
     "prove_loss",
     "seed_of",
     "sign_vectors",
-    "still_of",
     "total_error",
+    "unreached_of",
 ]

@@ -22,8 +22,8 @@ from gate.compare.sides import (
     taken,
     usable,
 )
-from gate.compare.still import Still, standing
 from gate.compare.sums import named_sums
+from gate.compare.unreached import Unreached, standing
 from gate.curves import average_precision, curves
 from gate.measures import Metric
 from gate.run.machine import cores
@@ -49,15 +49,15 @@ def compare(
     index: ClipIndex,
     decided: Mask,
     other: ClipIndex | None = None,
-    still: Still | None = None,
+    unreached: Unreached | None = None,
 ) -> Comparison:
     """Answers of all questions on all slices.
 
     index: validation clips of the cells. decided: (S,) series whose counts need no threshold. other: clips of the
-    candidate's cells, where it was asked on others (A/A). still: predictions that are the same on both sides; no clip
-    contributes to them or weighs anything, and what they are worth may be noted.
+    candidate's cells, where it was asked on others (A/A). unreached: predictions that are the same on both sides; no
+    clip contributes to them or weighs anything, and what they are worth may be noted.
     """
-    settled = still.predictions if still else frozenset[int]()
+    settled = unreached.predictions if unreached else frozenset[int]()
     moved = np.array([k for k, q in enumerate(questions) if q.prediction not in settled], dtype=np.int64)
     asked = [questions[k] for k in moved.tolist()]
 
@@ -76,7 +76,7 @@ def compare(
     turns = max(1, cores() // max(1, len(few)))  # where blocks do not busy all cores, each is asked for some slices
     pieces = [(block, range(k, len(slices), turns)) for block in few for k in range(turns)]
     parts = [part for found in each(answered, pieces) for part in found]
-    told = standing(still, questions, slices, index, decided, incumbent, alone) if still else []
+    told = standing(unreached, questions, slices, index, decided, alone) if unreached else []
     whole = joined([*(replace(part, question=moved[part.question]) for part in parts), *told], index.clips)
     parts.clear()
     hand_back_memory()  # the parts, and what they were worked out in, are several times what is kept

@@ -23,7 +23,7 @@ from gate.calibrate import (
     threshold_codes,
     thresholds_path,
 )
-from gate.compare import Comparison, Question, Side, Still, new_errors, still_of
+from gate.compare import Comparison, Question, Side, Unreached, new_errors, unreached_of
 from gate.curves import curves
 from gate.errors import ConfigError
 from gate.heads import series_of
@@ -151,12 +151,12 @@ def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: L
 
 def unreached(
     suite: Suite, before: Side, after: Side, layout: Layout, same: Collection[str], store: Store | None
-) -> Still:
+) -> Unreached:
     """Of the predictions in `same`, which the change cannot reach, those that are read at the same thresholds."""
     names = frozenset(same)
     chosen = {k for k, p in enumerate(layout.rows) if p in names}
     networks = [head.network for head in suite.heads for _ in head.predictions]
-    return still_of(before, after, networks, list(layout.rows.values()), chosen, store)
+    return unreached_of(before, after, networks, list(layout.rows.values()), chosen, store)
 
 
 def anchor_side(sides: Mapping[str, Side], anchor_of: Mapping[str, str], layout: Layout) -> Side:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gate.calibrate import Reliability, reliability
-from gate.compare import Comparison, Group, Question, Side, Still, compare, half_width, leaning, noted_of_groups
+from gate.compare import Comparison, Question, Side, Still, Unreached, compare, half_width, leaning, noted_of_networks
 from gate.judge.decision import Probabilities, Probability, ReliabilityBin
 from gate.judge.layout import Layout
 from gate.lattice import MISSED
@@ -27,22 +27,22 @@ ENTRIES = 1 << 21
 
 
 def probabilities(
-    before: Side, after: Side, layout: Layout, index: ClipIndex, confidence: float, still: Still
+    before: Side, after: Side, layout: Layout, index: ClipIndex, confidence: float, unreached: Unreached
 ) -> tuple[Probability, ...]:
     """What the scores of each thresholded prediction are worth as probabilities, on the validation clips.
 
-    still: predictions that are the same on both sides, of which the answer may be noted.
+    unreached: predictions that are the same on both sides, of which the answer may be noted.
     """
     chosen = [(k, p) for k, (p, rows) in enumerate(layout.rows.items()) if not layout.decided[rows[0]]]
     if not chosen:
         return ()
     first = {k: layout.rows[p][0] for k, p in chosen}
-    told = _noted(before, first, index, still)
+    told = _noted(before, first, index, unreached)
     reached = [k for k in first if k not in told]
     told |= dict(zip(reached, _told(before, after, [first[k] for k in reached], index), strict=True))
     questions = [Question(k, (row,), name) for k, row in first.items() for name in LOSSES]
     everything = [Slice("all", np.ones(before.table.cells, bool))]
-    paired = compare(before, after, questions, everything, index, layout.decided, still=still)
+    paired = compare(before, after, questions, everything, index, layout.decided, unreached=unreached)
     bounds = _bounds(paired, confidence)
     place = {(questions[q].prediction, questions[q].metric): i for i, q in enumerate(paired.question.tolist())}
 
@@ -60,23 +60,26 @@ def probabilities(
     return tuple(line(k, prediction) for k, prediction in chosen)
 
 
-def _noted(side: Side, first: Mapping[int, int], index: ClipIndex, still: Still) -> dict[int, Told]:
-    """Still predictions of `first`, each with its first series -> what there is to tell."""
-    inside = {group: [k for k in group.predictions if k in first] for group in still.groups}
-
-    def work(groups: Sequence[Group]) -> list[list[Any]]:
-        rows = sorted(first[k] for group in groups for k in inside[group])
-        found = dict(zip(rows, _told(side, side, rows, index), strict=True))
-        told = [[found[first[k]] for k in inside[group]] for group in groups]
-        return [[[asdict(own), unscored] for own, _, unscored in some] for some in told]
-
+def _noted(side: Side, first: Mapping[int, int], index: ClipIndex, unreached: Unreached) -> dict[int, Told]:
+    """Unreached predictions of `first`, each with its first series -> what there is to tell."""
+    inside = {still: [k for k in still.predictions if k in first] for still in unreached.networks}
     where = digest_of(repr((index.clip.tobytes(), index.clips)).encode())
-    places = {group: [group.rows.index(first[k]) for k in inside[group]] for group in still.groups}
-    answers = noted_of_groups(still, "probabilities", lambda group: [where, places[group]], work)
+    told = [f.name for f in fields(Probabilities)]
+
+    def question(still: Still) -> list[Any]:
+        return [told, where, [still.rows.index(first[k]) for k in inside[still]]]
+
+    def work(some: Sequence[Still]) -> list[list[Any]]:
+        rows = sorted(first[k] for still in some for k in inside[still])
+        found = dict(zip(rows, _told(side, side, rows, index), strict=True))
+        of_each = ([found[first[k]] for k in inside[still]] for still in some)
+        return [[[asdict(own), unscored] for own, _, unscored in of_one] for of_one in of_each]
+
+    answers = noted_of_networks(unreached, "probabilities", question, work)
     return {
-        k: (own := _of_note(told), own, unscored)
-        for group, answer in zip(still.groups, answers, strict=True)
-        for k, (told, unscored) in zip(inside[group], answer, strict=True)
+        k: (own := _of_note(noted), own, unscored)
+        for still, answer in zip(unreached.networks, answers, strict=True)
+        for k, (noted, unscored) in zip(inside[still], answer, strict=True)
     }
 
 

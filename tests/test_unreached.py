@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.compare import Comparison, Question, Side, Still, compare, still_of
+from gate.compare import Comparison, Question, Side, Unreached, compare, unreached_of
 from gate.judge.layout import Layout
 from gate.judge.probabilities import probabilities
 from gate.run import Store
@@ -23,13 +23,13 @@ from tests.support.stores import opened
 
 METRICS = ("f1", "precision", "average_precision", "coco_ap", "brier")
 COUNT, CLIPS = 4, 12
-#: Those of every other network are the same in both releases.
+#: Predictions that are the same in both releases, all of one network.
 SAME = (0, 3)
 NETWORKS = ("front", "rear", "rear", "front")
 
 
 class Releases:
-    """Four predictions of two networks, of which SAME are equal in both releases."""
+    """Four predictions of two networks in two releases."""
 
     def __init__(self, seed: int, at: float = 0.0) -> None:
         rng = np.random.default_rng(seed)
@@ -39,13 +39,13 @@ class Releases:
         self.old, self.new = (oracle.side(clips, [at] * COUNT) for clips in (old, new))
         self.slices, self.index = oracle.slices_of(CLIPS), oracle.index_of(CLIPS)
 
-    def still(self, store: Store | None) -> Still:
-        return still_of(self.old, self.new, NETWORKS, [(k,) for k in range(COUNT)], SAME, store)
+    def unreached(self, store: Store | None) -> Unreached:
+        return unreached_of(self.old, self.new, NETWORKS, [(k,) for k in range(COUNT)], SAME, store)
 
-    def compared(self, still: Still | None, metrics: Sequence[str] = METRICS, **given: Any) -> Comparison:
+    def compared(self, unreached: Unreached | None, metrics: Sequence[str] = METRICS, **given: Any) -> Comparison:
         slices, index = given.get("slices", self.slices), given.get("index", self.index)
         questions = [Question(k, (k,), name) for k in range(COUNT) for name in metrics]
-        return compare(self.old, self.new, questions, slices, index, np.zeros(COUNT, bool), still=still)
+        return compare(self.old, self.new, questions, slices, index, np.zeros(COUNT, bool), unreached=unreached)
 
 
 def as_whole(some: Comparison, whole: Comparison, metrics: Sequence[str] = METRICS) -> None:
@@ -67,7 +67,7 @@ def store(tmp_path: Path) -> Store:
 @settings(max_examples=10, deadline=None)
 def test_still_predictions_are_told_as_if_they_were_compared(seed: int) -> None:
     releases = Releases(seed)
-    as_whole(releases.compared(releases.still(None)), releases.compared(None))
+    as_whole(releases.compared(releases.unreached(None)), releases.compared(None))
 
 
 def test_noted_cells_are_the_same_to_the_bit_and_nothing_is_worked_out_for_them(
@@ -75,7 +75,7 @@ def test_noted_cells_are_the_same_to_the_bit_and_nothing_is_worked_out_for_them(
 ) -> None:
     releases = Releases(1)
     whole = releases.compared(None)
-    as_whole(releases.compared(releases.still(store)), whole)
+    as_whole(releases.compared(releases.unreached(store)), whole)
     notes = sorted((store.root / "notes").iterdir())
     assert len(notes) == 1, "one for each network with still predictions"
     seen: list[int] = []
@@ -86,22 +86,26 @@ def test_noted_cells_are_the_same_to_the_bit_and_nothing_is_worked_out_for_them(
         return entries(side)
 
     monkeypatch.setitem(compare.__globals__, "entries_in", watched)
-    as_whole(releases.compared(releases.still(store)), whole)
+    as_whole(releases.compared(releases.unreached(store)), whole)
     assert len(seen) == 2, "the two sides once, and never a release with itself"
     assert sorted((store.root / "notes").iterdir()) == notes
 
 
 def test_other_questions_slices_clips_thresholds_or_evidence_find_no_note(store: Store) -> None:
     releases = Releases(2)
-    releases.compared(releases.still(store))
+    releases.compared(releases.unreached(store))
     fewer = releases.slices[:2]
     moved = ClipIndex(np.where(releases.index.clip == 3, -1, releases.index.clip), releases.index.clips)
     narrow = [Slice("all", releases.slices[0].cells & (np.arange(len(releases.slices[0].cells)) % 5 > 0))]
     for given_instead in ({"slices": fewer}, {"index": moved}, {"slices": narrow}):
-        as_whole(releases.compared(releases.still(store), **given_instead), releases.compared(None, **given_instead))
-    as_whole(releases.compared(releases.still(store), ("recall",)), releases.compared(None, ("recall",)), ("recall",))
+        as_whole(
+            releases.compared(releases.unreached(store), **given_instead), releases.compared(None, **given_instead)
+        )
+    as_whole(
+        releases.compared(releases.unreached(store), ("recall",)), releases.compared(None, ("recall",)), ("recall",)
+    )
     for other in (Releases(2, at=1.0), Releases(3)):
-        as_whole(other.compared(other.still(store)), other.compared(None))
+        as_whole(other.compared(other.unreached(store)), other.compared(None))
     assert len(list((store.root / "notes").iterdir())) == 7
 
 
@@ -110,7 +114,7 @@ def test_a_moved_threshold_is_a_change_though_no_score_is_another() -> None:
     codes = releases.new.codes.copy()
     codes[0] += 500
     releases.new = replace(releases.new, codes=codes)
-    still = releases.still(None)
+    still = releases.unreached(None)
     assert still.predictions == {3}
     whole, some = releases.compared(None), releases.compared(still)
     first = whole.question < len(METRICS)
@@ -121,11 +125,11 @@ def test_a_moved_threshold_is_a_change_though_no_score_is_another() -> None:
 
 def test_a_damaged_note_is_worked_out_anew(store: Store) -> None:
     releases = Releases(5)
-    releases.compared(releases.still(store))
+    releases.compared(releases.unreached(store))
     (path,) = (store.root / "notes").iterdir()
     text = path.read_text()
     path.write_text(text[:-40] + ("A" if text[-40] != "A" else "B") + text[-39:])
-    as_whole(releases.compared(releases.still(store)), releases.compared(None))
+    as_whole(releases.compared(releases.unreached(store)), releases.compared(None))
     assert path.read_text() == text
 
 
@@ -133,12 +137,12 @@ def test_probabilities_are_told_the_same_whether_noted_or_not(store: Store) -> N
     releases = Releases(6)
     layout = Layout({f"p{k}": (k,) for k in range(COUNT)}, np.zeros(COUNT, bool))
 
-    def told(still: Still) -> Any:
-        return probabilities(releases.old, releases.new, layout, releases.index, 0.95, still)
+    def told(unreached: Unreached) -> Any:
+        return probabilities(releases.old, releases.new, layout, releases.index, 0.95, unreached)
 
-    plain = told(Still())
+    plain = told(Unreached())
     assert [p.incumbent == p.candidate for p in plain] == [k in SAME for k in range(COUNT)]
     assert plain[0].incumbent.bins
-    assert told(releases.still(None)) == plain
-    assert told(releases.still(store)) == plain
-    assert told(releases.still(store)) == plain
+    assert told(releases.unreached(None)) == plain
+    assert told(releases.unreached(store)) == plain
+    assert told(releases.unreached(store)) == plain
