@@ -130,6 +130,20 @@ def test_eight_bits_are_those_of_torch() -> None:
         assert torch.allclose(weights[name], wanted, rtol=0, atol=1e-7)
 
 
+def test_a_network_as_an_onnx_model_answers_the_same(base: Path, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    out = written(Recipe("model", "", None, models=(NAME,)), base, tmp_path / "out")
+    (network,) = read_bundle(out).networks
+    assert network.program == out / f"{NAME}.onnx"
+    assert not (out / PROGRAM).exists()
+    given = torch.rand(2, *shape_of("main.features"), generator=torch.Generator().manual_seed(0))
+    session = runtime.InferenceSession(str(network.program), providers=["CPUExecutionProvider"])
+    for head, wanted in answers(base / PROGRAM).items():
+        (said,) = session.run([head], {"features": given.numpy()})
+        assert torch.allclose(torch.tensor(said), wanted, rtol=1e-4, atol=1e-4), head
+
+
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if r.edits], ids=lambda recipe: recipe.name)
 def test_a_recipe_edits_weights_that_there_are(recipe: Recipe) -> None:
     for network, edit in recipe.edits.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def save_program(network: nn.Module, of: Network, path: Path) -> None:
     archive = io.BytesIO()  # saved to a path, the archive would contain the file's name
     torch.export.save(program, archive)
     path.write_bytes(archive.getvalue())
+
+
+def save_model(network: nn.Module, of: Network, path: Path) -> None:
+    """The same as an ONNX model, for any batch; needs the package onnx."""
+    example = {name: torch.zeros(2, *shape_of(source)) for name, source in of.inputs}
+    with torch.no_grad():
+        heads = list(network(**example))
+    with warnings.catch_warnings():
+        # The exporter that torch wants instead needs packages that nothing else here does.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            (),
+            path,
+            kwargs=example,
+            input_names=list(example),
+            output_names=heads,
+            dynamic_axes={name: {0: "batch"} for name in (*example, *heads)},
+            opset_version=18,
+            dynamo=False,
+        )
 
 
 def write_bundle(folder: Path, networks: Mapping[str, nn.Module], *, version: str, why: str) -> None:

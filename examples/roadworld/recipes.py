@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .export import save_program
+from .export import save_model, save_program
 from .heads import NETWORKS
 from .lessons import Lessons, Row
 from .retrain import retrained
@@ -42,8 +42,8 @@ class Tuned(NamedTuple):
 
 class Recipe(NamedTuple):
     """why: what was done. must: whether a gate has to block it, None where that depends. edits: network -> what is done
-    to its weights. base: recipe that it is made of, "" for the incumbent; against: that it is compared with, its base
-    where none is named. anchored: the incumbent is its anchor.
+    to its weights. models: networks that are written as ONNX models. base: recipe that it is made of, "" for the
+    incumbent; against: that it is compared with, its base where none is named. anchored: the incumbent is its anchor.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Recipe(NamedTuple):
     must: bool | None
     edits: Mapping[str, Edit] = {}
     tuned: Tuned | None = None
+    models: tuple[str, ...] = ()
     base: str = ""
     against: str = ""
     anchored: bool = False
@@ -79,6 +80,10 @@ def write(recipe: Recipe, base: Path, out: Path, lessons: Path) -> None:
         network = retrained(networks, name, Lessons(lessons, unlabelled), seed=seed, steps=steps, anew=False, rate=rate)
         save_program(network, BY_NAME[name], out / f"{name}.pt2")
     text = (base / "bundle.toml").read_text(encoding="utf-8")
+    for name in recipe.models:
+        save_model(read_networks(base, [name])[name], BY_NAME[name], out / f"{name}.onnx")
+        (out / f"{name}.pt2").unlink()
+        text = text.replace(f'"{name}.pt2"', f'"{name}.onnx"')
     text = re.sub(r'(?m)^version = ".*"$', f'version = "{recipe.name}"', text, count=1)
     (out / "bundle.toml").write_text(text, encoding="utf-8")  # last: a folder that has one is whole
 
@@ -197,9 +202,15 @@ RECIPES = (
     ),
     Recipe(
         "int8",
-        "all weights of `left_repeater` and its four networks rounded to 8 bits",
+        "the weights of all 48 networks rounded to 8 bits",
         None,
-        {of.name: rounded for of in NETWORKS if of.name.startswith("left_repeater")},
+        {of.name: rounded for of in NETWORKS},
+    ),
+    Recipe(
+        "onnx",
+        "`left_repeater`, its road and its depth as ONNX models; what reads them stays as it is",
+        False,
+        models=("left_repeater", "left_repeater_road", "left_repeater_depth"),
     ),
     *(_drift(step + 1) for step in range(DRIFTS)),
 )
