@@ -27,12 +27,12 @@ from gate.run.process import FallenError, Said
 from gate.run.reducing import Answer, Reducer, reduce_all
 from gate.run.resume import made_by, resumed, versions, witness
 from gate.run.session import Session, blame, device_name
-from gate.run.spans import LIVE, RECORDED, Part, Span, settled, spans_of
+from gate.run.spans import LIVE, RECORDED, Part, Span, Tables, settled, spans_of
 from gate.run.stack import bits
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import Suite, Truths
-from gate.table import EvidenceTable, Ints
+from gate.table import EvidenceTable, Ints, folded
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -131,7 +131,7 @@ def run(
         found |= parts
         kept += whole
     return Run(
-        {t.head.name: found[t.head.name].table for t in present},
+        Tables({t.head.name: found[t.head.name].table for t in present}),
         {t.head.name: found[t.head.name].summary for t in present},
         tuple(t.head.name for t in wanted if t.head.name not in found),
         machine,
@@ -222,7 +222,7 @@ def _span(
         }
         if failed:
             summaries[name].refused = "; ".join(f"network {n}: {why}" for n, why in failed.items())
-        parts[name] = settled(reducer.table(), reducer.summary, passing=bool(failed))
+        parts[name] = settled(folded(reducer.table()), reducer.summary, passing=bool(failed))
     return parts
 
 

@@ -17,7 +17,7 @@ from gate.lock import digest_of
 from gate.run.notes import noted
 from gate.run.pack import Pack, Pairs, Scope
 from gate.run.partition import BATCH, LANES, STEPS
-from gate.run.spans import Part, Span, Waiting, joined, waiting
+from gate.run.spans import Part, Span, joined
 from gate.run.store import Store, collect, keep, recall
 from gate.suite import Suite
 
@@ -92,18 +92,18 @@ def resumed(
     store.
     """
     heads, truths = {head.name: head for head in suite.heads}, {t.head.name: t for t in suite.truths}
-    parts = [dict[str, Waiting]() for _ in spans]
+    parts = [dict[str, Part]() for _ in spans]
     for k, found in enumerate(recall(store, scope, spans, made, heads) if store else ()):
         for name, part in found.items():  # the suite says how many frames are judged, not what was stored
             part.summary.frames = truths[name].frames(spans[k].start, spans[k].stop)
-            parts[k][name] = waiting(part)
+        parts[k] = found
     kept = [name for name in made if all(name in part for part in parts)]
     if there := sum(s.frames for s, part in zip(spans, parts, strict=True) if part.keys() == made.keys()):
         progress(there)
     writing = store
     for lacking, holes in _holes(parts, made.keys()):
         for k, answers in zip(holes, ask(lacking, [spans[k] for k in holes]), strict=True):
-            parts[k] |= {name: waiting(part) for name, part in answers.items()}
+            parts[k] |= answers
             look()
             if writing:
                 sound = {name: part for name, part in answers.items() if not part.passing}
@@ -116,7 +116,7 @@ def resumed(
     return whole, kept
 
 
-def _holes(parts: Sequence[Mapping[str, Waiting]], names: Set[str]) -> list[tuple[frozenset[str], list[int]]]:
+def _holes(parts: Sequence[Mapping[str, Part]], names: Set[str]) -> list[tuple[frozenset[str], list[int]]]:
     """Heads that lack, with the positions of the spans that lack just these."""
     holes: dict[frozenset[str], list[int]] = {}
     for k, part in enumerate(parts):
