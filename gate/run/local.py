@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -200,9 +201,10 @@ def _span(
         turns = (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
-        for given, said in ahead(
-            pool, lambda g: (g, session.say(g)), fed(suite, session.inputs, early, late, turns), 1
-        ):
+        feed = fed(suite, session.inputs, early, late, turns)
+        opening, first = pool.submit(session.open), next(feed)  # programs load while pictures are decoded
+        opening.result()
+        for given, said in ahead(pool, lambda g: (g, session.say(g)), chain([first], feed), 1):
             rows = given.step.rows
             ran.update(dict.fromkeys(said.ran))
             ids, cell = suite.frames.ids, suite.frames.cell - span.first
@@ -242,6 +244,7 @@ def _watched(bundle: Bundle, suite: Suite, watch: Watch, device: str) -> dict[st
     chosen = np.isin(np.arange(len(suite.frames.ids)), watch.rows(suite))
     group = next(g for g in groups_of(suite.frames) if chosen[g[0] : g[1]].any())
     session = Session(bundle, suite, watch.outputs, device=device, whole=True)
+    session.open()
     turns = steps(rounds_of(suite.frames, *group), rest=bool(session.late), wanted=chosen)
     found: dict[str, str] = {}
     for given in fed(suite, session.inputs, (), (), turns):
