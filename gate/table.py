@@ -244,75 +244,93 @@ def mixed(tables: Sequence[EvidenceTable], which: Ints) -> EvidenceTable:
     return EvidenceTable(first.series, first.cells, keys[order], counts[order], first.names, moments)
 
 
-def of_entries(
-    series: Sequence[Series], cells: int, row: Ints, cell: Ints, positive: NDArray[np.bool_], code: Ints, count: Ints
-) -> EvidenceTable:
-    """The table, without sums, of histogram entries in any order, one value of each an entry; undoes `by_score`."""
-    keys = keys_of(row, cell, positive, code.astype(np.uint16))
-    # Entries that were kept are in order already: sorting them anew is half of what reading them costs.
-    if (keys[1:] <= keys[:-1]).any():
-        keys, count = sum_equal_keys(keys, count)
-    return EvidenceTable(tuple(series), cells, keys, count, (), np.zeros((len(series), cells, 0), np.int64))
-
-
-def adjoined(tables: Sequence[EvidenceTable], first: Sequence[int], cells: int) -> EvidenceTable:
-    """Sum of tables over the same rows and sums; cell 0 of table k is cell `first[k]` of so many `cells`.
-
-    Raises EvidenceError where 64 bits do not hold a sum.
-    """
-    if len(tables) == 1 and tables[0].cells == cells:
-        return tables[0]
-    whole = empty(tables[0].series, cells, tables[0].names)
-    for table, start in zip(tables, first, strict=True):
-        here = whole.moments[:, start : start + table.cells]
-        here[...] = add_exact(here, table.moments)
-    # Part by part: sorting takes several times the memory of what is sorted. Entries of one score stay together.
-    cuts = np.unique(np.concatenate([t.keys[::_SORTED] for t in tables]) >> _CODE) << _CODE
-    borders = [np.r_[np.searchsorted(t.keys, cuts), len(t.keys)] for t in tables]
-    size, end = sum(len(t.keys) for t in tables), 0
-    keys, counts = np.empty(size, np.int64), np.empty(size, np.int64)
-    for k in range(len(cuts)):
-        slices = [slice(*border[k : k + 2]) for border in borders]
-        found = sum_equal_keys(
-            np.concatenate([t.keys[s] + (f << _CELL) for t, s, f in zip(tables, slices, first, strict=True)]),
-            np.concatenate([t.counts[s] for t, s in zip(tables, slices, strict=True)]),
-        )
-        place = slice(end, end := end + len(found[0]))
-        keys[place], counts[place] = found
-    return replace(whole, keys=keys[:end], counts=counts[:end])
-
-
 @dataclass(frozen=True)
 class Folded:
-    """A table that waits to be added to others, in about a third of its memory.
+    """A table that waits to be added to others, to be written or to be looked at, in a quarter of its memory.
 
-    bare: without its entries. keys, counts: (n,) of these, keys with `rest_bits` bits for cell and label, or as they
-    were where that is 0.
+    bare: without its entries. rows: (S,) how many entries each series has. fall: (n,) uint16, 65535 - code; cell: (n,)
+    cell << 1 | label; counts: (n,); both in the narrowest integers. Entries are in the order of the table.
     """
 
     bare: EvidenceTable
-    keys: NDArray[np.integer]
+    rows: Ints
+    fall: NDArray[np.uint16]
+    cell: NDArray[np.integer]
     counts: NDArray[np.integer]
-    rest_bits: int
 
 
 def folded(table: EvidenceTable) -> Folded:
     """The table, folded; `unfolded` gives it back."""
     none = np.zeros(0, np.int64)
-    bare, counts = replace(table, keys=none, counts=none), table.counts
-    counts = counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
-    rest_bits = max(table.cells - 1, 0).bit_length() + 1
-    if max(len(table.series) - 1, 0).bit_length() + 16 + rest_bits > 32:
-        return Folded(bare, table.keys, counts, 0)
-    keys = (table.keys >> _CODE << rest_bits) | (table.keys & ((1 << rest_bits) - 1))
-    return Folded(bare, keys.astype(np.uint32), counts, rest_bits)
+    bare = replace(table, keys=none, counts=none)
+    return Folded(bare, np.diff(by_score(table).starts), *_columns(table.keys, table.counts))
 
 
 def unfolded(table: Folded) -> EvidenceTable:
     """The table that was folded."""
-    keys = table.keys.astype(np.int64, copy=False)
-    keys = _wide(keys, table.rest_bits) if table.rest_bits else keys
+    keys = _keys(table, np.r_[0, np.cumsum(table.rows)], 0, len(table.fall))
     return replace(table.bare, keys=keys, counts=table.counts.astype(np.int64))
+
+
+def _columns(keys: Ints, counts: Ints) -> tuple[NDArray[np.uint16], NDArray[np.integer], NDArray[np.integer]]:
+    """fall, cell and counts of a folded table."""
+    return (keys >> _CODE).astype(np.uint16), narrowed(keys & ((1 << _CODE) - 1)), narrowed(counts)
+
+
+def narrowed(values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The same integers in the narrowest type that holds them."""
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    kinds = (np.uint8, np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
+    fits = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+    return values.astype(next(fits, np.int64))
+
+
+def _keys(table: Folded, starts: Ints, low: int, high: int) -> Ints:
+    """Keys of a run of entries; starts: (S + 1,) first entry of each series."""
+    keys = np.repeat(np.arange(len(table.rows)) << _SERIES, np.diff(np.clip(starts, low, high)))
+    keys |= table.fall[low:high].astype(np.int64) << _CODE
+    keys |= table.cell[low:high]
+    return keys
+
+
+def adjoined(tables: Sequence[Folded], first: Sequence[int], cells: int) -> Folded:
+    """Sum of tables over the same rows and sums; cell 0 of table k is cell `first[k]` of so many `cells`.
+
+    Raises EvidenceError where 64 bits do not hold a sum.
+    """
+    if len(tables) == 1 and tables[0].bare.cells == cells:
+        return tables[0]
+    whole = empty(tables[0].bare.series, cells, tables[0].bare.names)
+    for table, start in zip(tables, first, strict=True):
+        here = whole.moments[:, start : start + table.bare.cells]
+        here[...] = add_exact(here, table.bare.moments)
+    # Part by part: what is sorted takes several times the memory of what is folded. Entries of one score stay together.
+    given = tables, [np.r_[0, np.cumsum(table.rows)] for table in tables]
+    cuts = np.unique(np.concatenate([_places(*one) for one in zip(*given, strict=True)]))
+    borders = [_borders(*one, cuts) for one in zip(*given, strict=True)]
+    rows, parts = np.zeros(len(whole.series), np.int64), [_columns(whole.keys, whole.counts)]
+    for k in range(len(cuts)):
+        ends = [border[k : k + 2] for border in borders]
+        keys, counts = sum_equal_keys(
+            np.concatenate([_keys(t, s, *e) + (f << _CELL) for t, s, e, f in zip(*given, ends, first, strict=True)]),
+            np.concatenate([t.counts[slice(*e)].astype(np.int64) for t, e in zip(tables, ends, strict=True)]),
+        )
+        rows += np.bincount(keys >> _SERIES, minlength=len(rows))
+        parts.append(_columns(keys, counts))
+    fall, cell, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Folded(whole, rows, fall, cell, counts)
+
+
+def _places(table: Folded, starts: Ints) -> Ints:
+    """series | 65535 - code of an entry now and then."""
+    some = np.arange(0, len(table.fall), _SORTED)
+    return (np.searchsorted(starts, some, "right") - 1) << 16 | table.fall[some]
+
+
+def _borders(table: Folded, starts: Ints, cuts: Ints) -> list[int]:
+    """Where the entries from each cut on begin, a place as above, and where the last ends."""
+    runs = ((np.uint16(c & 0xFFFF), *starts[c >> 16 : (c >> 16) + 2].tolist()) for c in cuts.tolist())
+    return [*(low + int(np.searchsorted(table.fall[low:high], fall)) for fall, low, high in runs), len(table.fall)]
 
 
 @dataclass(frozen=True)

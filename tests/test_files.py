@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from gate.run.pack import Pack, Scope, _canonical, _digest, to_bytes, unpacked, 
 from gate.run.spans import Part, Span
 from gate.run.summary import HeadSummary
 from gate.suite import read_suite
-from gate.table import of_entries
+from gate.table import EvidenceTable, folded, keys_of, sum_equal_keys, unfolded
 from tests.support.programs import Programs
 from tests.support.stores import broken_world, same
 from tests.support.tiny import (
@@ -95,20 +94,20 @@ RANGES = st.sampled_from([0, 1, 255, 256, 65535, 65536, 2**32, -1, -129, -(2**40
 def test_a_pack_keeps_every_number(histogram: dict[tuple[int, int, int, int], int], sums: list[int]) -> None:
     columns = np.array(list(histogram), np.int64).reshape(-1, 4).T
     counts = np.array(list(histogram.values()), np.int64)
-    table = of_entries(series_of(HEAD), 4, columns[0], columns[1], columns[2].astype(bool), columns[3], counts)
+    keys = keys_of(columns[0], columns[1], columns[2].astype(bool), columns[3].astype(np.uint16))
     names = ("fn", "fp", "frames", "tn", "tp")
     moments = np.array(sums, np.int64).reshape(2, 4, 5)
-    table = replace(table, names=names, moments=moments)
+    table = EvidenceTable(series_of(HEAD), 4, *sum_equal_keys(keys, counts), names, moments)
     for (row, cell, label, code), count in histogram.items():
         events = table.row(row, cell).events
         at = [k for k, (c, p) in enumerate(zip(events.codes, events.labels, strict=True)) if (c, p) == (code, label)]
         assert [events.counts[k] for k in at] == [count]
-    part = Part(table, HeadSummary(HEAD, 8, first_missing='frame \x1b[31m"quoted"', answered=7))
+    part = Part(folded(table), HeadSummary(HEAD, 8, first_missing='frame \x1b[31m"quoted"', answered=7))
     pack = Pack(Scope("s", (), ()), Span(0, 8, 5, 4), {"cam.a": "x"}, {"cam.a": part})
     data = to_bytes(pack)
     found = unpacked(*verified(data, ""), {"cam.a": HEAD}, "").parts["cam.a"]
-    assert found.table == table
-    assert found.table.moments.dtype == np.int64
+    assert unfolded(found.table) == table
+    assert found.table.bare.moments.dtype == np.int64
     assert found.summary.first_missing == 'frame \x1b[31m"quoted"'
     assert found.summary.low.tolist() == [np.inf, np.inf]
     assert to_bytes(pack) == data
@@ -241,6 +240,7 @@ def summary(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
         array("low", lambda a: a[:0]),
         array("code", lambda a: a.astype(np.float32)),
         array("code", lambda a: a.reshape(-1, 1)),
+        array("code", lambda a: a[::-1]),
         about(answers={}),
         about(answers=[]),
         about(made_by={"cam.sign": "x"}),

@@ -13,6 +13,7 @@ from gate.errors import ConfigError, SuiteError
 from gate.suite import open_suite
 from gate.suite.freeze import check_data
 from gate.suite.inputs import as_fed, picture, read_inputs
+from gate.suite.truth import _reader
 from tests.support.tiny import World, sign_only, with_images, write_suite
 
 PACKED = '\n[inputs.image]\narray = "images.npy"\nrow = "at"\nkind = "image"\nshape = [3, 8, 8]\n'
@@ -124,3 +125,12 @@ def test_a_truth_of_too_few_channels_is_refused(tmp_path: Path, world: World, wi
 def test_a_truth_of_too_few_rows_is_refused(tmp_path: Path, world: World) -> None:
     with pytest.raises(SuiteError, match="does not hold rows"):
         open_suite(signs(tmp_path, world, world.signs[:-1]))
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0, 1.0, np.nan], [-0.0, 0.1, 65520.0], [np.float32(0.1), 3e38, -1e-40], [0.1, 1e300, 5e-324], []]
+)
+def test_numbers_of_a_table_keep_every_bit_however_narrow_they_are_kept(values: list[float]) -> None:
+    numbers = np.array(values, np.float64)[:, None]
+    rows = np.arange(len(numbers))[::-1]
+    assert _reader(numbers)(rows).tobytes() == numbers[rows].tobytes()

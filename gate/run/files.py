@@ -14,8 +14,9 @@ from gate.errors import EvidenceError, shown
 from gate.run.local import Run, offered, outputs_of
 from gate.run.pack import Pack, Scope, to_bytes, unpacked, verified
 from gate.run.resume import made_by, versions
-from gate.run.spans import Part, Span
+from gate.run.spans import Part, Span, Tables
 from gate.suite import Suite
+from gate.table import folded
 
 _MEND = "write it anew: gate run BUNDLE --suite SUITE --export FILE"
 
@@ -23,7 +24,7 @@ _MEND = "write it anew: gate run BUNDLE --suite SUITE --export FILE"
 def write_evidence(path: Path, answers: Run, bundle: Bundle, suite: Suite) -> None:
     """Write what a bundle answered on a suite. Raises UsageError when that is not possible."""
     made = made_by(bundle, [head for head in suite.heads if head.name in answers.evidence])
-    parts = {name: Part(answers.evidence[name], answers.summaries[name]) for name in made}
+    parts = {name: Part(folded(answers.evidence[name]), answers.summaries[name]) for name in made}
     scope = Scope(suite.digest, answers.runtime, versions(live=bool(answers.runtime)))
     whole = Span(0, len(suite.frames.ids), 0, suite.frames.cells)
     write_bytes(path, to_bytes(Pack(scope, whole, made, parts, (bundle.name, bundle.version, bundle.digest))))
@@ -60,7 +61,7 @@ def read_evidence(path: Path, suite: Suite, bundles: Collection[Bundle]) -> tupl
         if t.head in present:
             pack.parts[t.head.name].summary.frames = t.frames(0, len(suite.frames.ids))
     return bundle, Run(
-        {head.name: pack.parts[head.name].table for head in present},
+        Tables({head.name: pack.parts[head.name].table for head in present}),
         {head.name: pack.parts[head.name].summary for head in present},
         tuple(head.name for head in suite.heads if head not in present),
         pack.scope.runtime,

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,12 @@ from gate.run.process import FallenError, Said
 from gate.run.reducing import Answer, Reducer, reduce_all
 from gate.run.resume import made_by, resumed, versions, witness
 from gate.run.session import Session, blame, device_name
-from gate.run.spans import LIVE, RECORDED, Part, Span, settled, spans_of
+from gate.run.spans import LIVE, RECORDED, Part, Span, Tables, settled, spans_of
 from gate.run.stack import bits
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import Suite, Truths
-from gate.table import EvidenceTable, Ints
+from gate.table import EvidenceTable, Ints, folded
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -131,7 +132,7 @@ def run(
         found |= parts
         kept += whole
     return Run(
-        {t.head.name: found[t.head.name].table for t in present},
+        Tables({t.head.name: found[t.head.name].table for t in present}),
         {t.head.name: found[t.head.name].summary for t in present},
         tuple(t.head.name for t in wanted if t.head.name not in found),
         machine,
@@ -200,9 +201,10 @@ def _span(
         turns = (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
-        for given, said in ahead(
-            pool, lambda g: (g, session.say(g)), fed(suite, session.inputs, early, late, turns), 1
-        ):
+        feed = fed(suite, session.inputs, early, late, turns)
+        opening, first = pool.submit(session.open), next(feed)  # programs load while pictures are decoded
+        opening.result()
+        for given, said in ahead(pool, lambda g: (g, session.say(g)), chain([first], feed), 1):
             rows = given.step.rows
             ran.update(dict.fromkeys(said.ran))
             ids, cell = suite.frames.ids, suite.frames.cell - span.first
@@ -222,7 +224,7 @@ def _span(
         }
         if failed:
             summaries[name].refused = "; ".join(f"network {n}: {why}" for n, why in failed.items())
-        parts[name] = settled(reducer.table(), reducer.summary, passing=bool(failed))
+        parts[name] = settled(folded(reducer.table()), reducer.summary, passing=bool(failed))
     return parts
 
 
@@ -242,6 +244,7 @@ def _watched(bundle: Bundle, suite: Suite, watch: Watch, device: str) -> dict[st
     chosen = np.isin(np.arange(len(suite.frames.ids)), watch.rows(suite))
     group = next(g for g in groups_of(suite.frames) if chosen[g[0] : g[1]].any())
     session = Session(bundle, suite, watch.outputs, device=device, whole=True)
+    session.open()
     turns = steps(rounds_of(suite.frames, *group), rest=bool(session.late), wanted=chosen)
     found: dict[str, str] = {}
     for given in fed(suite, session.inputs, (), (), turns):

@@ -73,6 +73,7 @@ def _loaded() -> dict[str, object]:
     try:
         # The loader of programs brings as much along as torch itself, and what the first program makes it import comes
         # on top; here it is paid once, and not by every worker.
+        import sympy.tensor.tensor  # noqa: F401
         import torch.export._trace
         import torch.export.pt2_archive  # noqa: F401
     except ImportError as error:

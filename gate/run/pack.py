@@ -23,7 +23,7 @@ from gate.heads import Head, series_of
 from gate.run.spans import Part, Span
 from gate.run.summary import HeadSummary
 from gate.strict import read_json
-from gate.table import EvidenceTable, by_score, of_entries, stack
+from gate.table import EvidenceTable, Folded, narrowed
 from gate.tasks import task_of
 
 Array = NDArray[Any]
@@ -94,7 +94,7 @@ def to_bytes(pack: Pack) -> bytes:
     parts = [pack.parts[name] for name in names]
     about = _question(pack)
     about["answers"] = {name: _told(part.summary) for name, part in zip(names, parts, strict=True)}
-    arrays = _arrays([p.table for p in parts], [p.summary for p in parts], pack.span.cells)
+    arrays = _arrays([p.table for p in parts], [p.summary for p in parts])
     return save(arrays, {"gate": _canonical(about | {"digest": _digest(about, arrays)}).decode()})
 
 
@@ -103,17 +103,13 @@ def _told(summary: HeadSummary) -> dict[str, Any]:
     return told | {"answered": summary.answered, "first_unfinite": summary.first_unfinite}
 
 
-def _arrays(tables: Sequence[EvidenceTable], summaries: Sequence[HeadSummary], cells: int) -> dict[str, Array]:
-    # Without their sums, which differ from head to head.
-    bare = [replace(t, names=(), moments=np.zeros((len(t.series), cells, 0), np.int64)) for t in tables]
-    entries = by_score(stack(bare))
-    rows = sum(len(t.series) for t in tables)
+def _arrays(tables: Sequence[Folded], summaries: Sequence[HeadSummary]) -> dict[str, Array]:
     return {
-        "rows": np.bincount(entries.series, minlength=rows).astype(np.int64),
-        "cell": _narrow(entries.cell << 1 | entries.positive),
-        "code": entries.code.astype(np.uint16),
-        "count": _narrow(entries.count),
-        "sums": _narrow(_flat(t.moments for t in tables)),
+        "rows": _flat(t.rows for t in tables),
+        "cell": narrowed(_flat((t.cell for t in tables), np.uint8)),
+        "code": ~_flat((t.fall for t in tables), np.uint16),
+        "count": narrowed(_flat((t.counts for t in tables), np.uint8)),
+        "sums": narrowed(_flat(t.bare.moments for t in tables)),
         "unfinite": _flat(s.unfinite for s in summaries),
         "low": _flat((s.low for s in summaries), np.float64),
         "high": _flat((s.high for s in summaries), np.float64),
@@ -122,14 +118,6 @@ def _arrays(tables: Sequence[EvidenceTable], summaries: Sequence[HeadSummary], c
 
 def _flat(parts: Iterable[Array], kind: type = np.int64) -> Array:
     return np.concatenate([np.zeros(0, kind), *(part.ravel() for part in parts)])
-
-
-def _narrow(values: Array) -> Array:
-    """The same integers in the narrowest type that holds them."""
-    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    kinds = (np.uint8, np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
-    fits = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return values.astype(next(fits, np.int64))
 
 
 def _digest(about: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
@@ -223,7 +211,9 @@ def _parts(
     chosen = [heads[name] for name in sorted(answers)]
     series = [series_of(head) for head in chosen]
     names = [task_of(head).yields(head).sums for head in chosen]
-    table = _histograms(arrays, [row for rows in series for row in rows], cells)
+    rows, *columns = _histograms(arrays, sum(map(len, series)), cells)
+    rows = _split(rows, [len(r) for r in series])
+    fall, cell, counts = (_split(column, [int(r.sum()) for r in rows]) for column in columns)
     sums = _split(
         _integers(arrays["sums"]).astype(np.int64),
         [len(r) * cells * len(n) for r, n in zip(series, names, strict=True)],
@@ -231,31 +221,34 @@ def _parts(
     judged = [len(head.judged) for head in chosen]
     unfinite = _split(_integers(arrays["unfinite"]).astype(np.int64), judged)
     low, high = (_split(arrays[name].astype(np.float64), judged) for name in ("low", "high"))
-    parts, row = {}, 0
+    parts, none = {}, np.zeros(0, np.int64)
     for k, head in enumerate(chosen):
-        mine = table.take(np.arange(row, row + len(series[k])))
-        row += len(series[k])
         moments = sums[k].reshape(len(series[k]), cells, len(names[k]))
         summary = _summary(head, frames, answers[head.name])
         summary.unfinite, summary.low, summary.high = unfinite[k], low[k], high[k]
         # Copies: a view would hold the arrays of all heads for as long as one of them is needed.
-        mine = replace(mine, keys=mine.keys.copy(), counts=mine.counts.copy(), names=names[k], moments=moments.copy())
-        parts[head.name] = Part(mine, summary)
+        bare = EvidenceTable(series[k], cells, none, none, names[k], moments.copy())
+        parts[head.name] = Part(Folded(bare, rows[k], fall[k].copy(), cell[k].copy(), counts[k].copy()), summary)
     return parts
 
 
-def _histograms(arrays: Mapping[str, Array], series: Sequence[Any], cells: int) -> EvidenceTable:
+def _histograms(arrays: Mapping[str, Array], series: int, cells: int) -> tuple[Array, Array, Array, Array]:
+    """rows, fall, cell and counts of a folded table of so many series."""
     rows, cell, code, count = (_integers(arrays[name]) for name in ("rows", "cell", "code", "count"))
-    sound = len(rows) == len(series) and ((rows >= 0) & (rows <= len(cell))).all()
+    sound = len(rows) == series and ((rows >= 0) & (rows <= len(cell))).all()
     if not (sound and rows.sum() == len(cell) == len(code) == len(count)):
         raise ValueError("histograms of other heads")
     if len(cell) and not (
         0 <= cell.min() <= cell.max() < 2 * cells and 0 <= code.min() <= code.max() <= 0xFFFF and count.min() > 0
     ):
         raise ValueError("a histogram with impossible entries")
-    row = np.repeat(np.arange(len(rows)), rows)
-    cell, code, count = (array.astype(np.int64) for array in (cell, code, count))
-    return of_entries(series, cells, row, cell >> 1, (cell & 1).astype(bool), code, count)
+    fall = ~code.astype(np.uint16)
+    order = fall.astype(np.int64) << 32 | cell
+    first = np.zeros(len(cell) + 1, bool)
+    first[np.cumsum(rows)] = True
+    if not (first[1:-1] | (order[1:] > order[:-1])).all():
+        raise ValueError("a histogram whose entries are not in order")
+    return rows.astype(np.int64), fall, cell, count
 
 
 def _integers(array: Array) -> Array:

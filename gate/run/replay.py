@@ -144,7 +144,9 @@ def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str, 
     names, recorded = offered(bundle, suite)
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
     outputs = {o for t in present for o in outputs_of(t.head)} - recorded.keys()
-    return _Ready(Session(bundle, suite, outputs, device=device, broken=broken), recorded, present)
+    session = Session(bundle, suite, outputs, device=device, broken=broken)
+    session.open()
+    return _Ready(session, recorded, present)
 
 
 def _failed(one: _Ready) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -14,11 +15,12 @@ from gate.bundle import Bundle, digests_of, read_bundle
 from gate.errors import GateError, LockError
 from gate.heads import Head
 from gate.lock import digest_of
+from gate.run.feed import ahead
 from gate.run.notes import noted
 from gate.run.pack import Pack, Pairs, Scope
 from gate.run.partition import BATCH, LANES, STEPS
-from gate.run.spans import Part, Span, Waiting, joined, waiting
-from gate.run.store import Store, collect, keep, recall
+from gate.run.spans import Part, Span, joined
+from gate.run.store import Packs, Store, collect, keep, recall, sought
 from gate.suite import Suite
 
 #: Runs some heads on some spans; yields, of each span in turn, head -> what it answered.
@@ -89,37 +91,71 @@ def resumed(
     """What each head answered on the whole suite, and the heads for which nothing had to be asked.
 
     made: head -> digest of what makes it. look: called before anything is kept or told. progress: frames found in the
-    store.
+    store, and again, below zero, of those that prove damaged.
     """
-    heads, truths = {head.name: head for head in suite.heads}, {t.head.name: t for t in suite.truths}
-    parts = [dict[str, Waiting]() for _ in spans]
-    for k, found in enumerate(recall(store, scope, spans, made, heads) if store else ()):
-        for name, part in found.items():  # the suite says how many frames are judged, not what was stored
-            part.summary.frames = truths[name].frames(spans[k].start, spans[k].stop)
-            parts[k][name] = waiting(part)
-    kept = [name for name in made if all(name in part for part in parts)]
-    if there := sum(s.frames for s, part in zip(spans, parts, strict=True) if part.keys() == made.keys()):
-        progress(there)
+    parts = [dict[str, Part]() for _ in spans]
     writing = store
-    for lacking, holes in _holes(parts, made.keys()):
-        for k, answers in zip(holes, ask(lacking, [spans[k] for k in holes]), strict=True):
-            parts[k] |= {name: waiting(part) for name, part in answers.items()}
-            look()
-            if writing:
-                sound = {name: part for name, part in answers.items() if not part.passing}
-                pack = Pack(scope, spans[k], {name: made[name] for name in sound}, sound)
-                writing = writing if not sound or keep(writing, pack) else None
-    # Head by head, and what is joined is let go: memory holds the evidence once, and folded what waits.
-    whole = {name: joined([part.pop(name) for part in parts], spans, suite.frames.cells) for name in made}
+
+    def asked(there: Sequence[Collection[str]]) -> Iterator[tuple[int, dict[str, Part]]]:
+        for lacking, holes in _holes(there, made):
+            for k, answers in zip(holes, ask(lacking, [spans[k] for k in holes]), strict=True):
+                parts[k] |= answers
+                yield k, answers
+
+    def hold(found: tuple[int, dict[str, Part]]) -> None:
+        nonlocal writing
+        look()
+        if writing:
+            k, sound = found[0], {name: part for name, part in found[1].items() if not part.passing}
+            pack = Pack(scope, spans[k], {name: made[name] for name in sound}, sound)
+            writing = writing if not sound or keep(writing, pack) else None
+
+    def fill(there: Sequence[Collection[str]]) -> None:
+        """Ask for what is not there; while one span is asked, the one before is kept."""
+        for _ in ahead(pool, hold, asked(there), 1):
+            pass
+
+    packs = sought(store, scope, spans, made) if store else [[] for _ in spans]
+    promised = [frozenset[str]().union(*(names for _, names in found)) for found in packs]
+    if there := sum(s.frames for s, names in zip(spans, promised, strict=True) if len(names) == len(made)):
+        progress(there)
+    # The store is read and written beside the programs, by one thread: what is read is what was there at first.
+    with ThreadPoolExecutor(1, thread_name_prefix="store") as pool:
+        reading = pool.submit(_recalled, store, packs, suite, spans, made)
+        fill(promised)
+        found, whole = reading.result()
+        kept = list(whole)
+        for told, part in zip(found, parts, strict=True):
+            part |= told
+        broken = [part.keys() | whole.keys() for part in parts]
+        if again := sum(s.frames for s, names in zip(spans, broken, strict=True) if len(names) < len(made)):
+            progress(-again)  # what was promised is damaged: these frames are not done yet
+            fill(broken)
+    # Head by head, and what is joined is let go: memory holds the evidence once.
+    for name in (name for name in made if name not in whole):
+        whole[name] = joined([part.pop(name) for part in parts], spans, suite.frames.cells)
     if writing and len(kept) < len(made):
         collect(writing)
     return whole, kept
 
 
-def _holes(parts: Sequence[Mapping[str, Waiting]], names: Set[str]) -> list[tuple[frozenset[str], list[int]]]:
+def _recalled(
+    store: Store | None, packs: Sequence[Packs], suite: Suite, spans: Sequence[Span], made: Mapping[str, str]
+) -> tuple[list[dict[str, Part]], dict[str, Part]]:
+    """What packs hold of each span, and what they hold of all spans already joined."""
+    heads, truths = {head.name: head for head in suite.heads}, {t.head.name: t for t in suite.truths}
+    parts = [recall(store, found, heads) if store else {} for found in packs]
+    for span, part in zip(spans, parts, strict=True):
+        for name, one in part.items():  # the suite says how many frames are judged, not what was stored
+            one.summary.frames = truths[name].frames(span.start, span.stop)
+    names = [name for name in made if all(name in part for part in parts)]
+    return parts, {name: joined([part.pop(name) for part in parts], spans, suite.frames.cells) for name in names}
+
+
+def _holes(there: Sequence[Collection[str]], names: Collection[str]) -> list[tuple[frozenset[str], list[int]]]:
     """Heads that lack, with the positions of the spans that lack just these."""
     holes: dict[frozenset[str], list[int]] = {}
-    for k, part in enumerate(parts):
-        if lacking := frozenset(names - part.keys()):
+    for k, part in enumerate(there):
+        if lacking := frozenset(names).difference(part):
             holes.setdefault(lacking, []).append(k)
     return list(holes.items())

@@ -33,7 +33,7 @@ class Session:
     """The networks that some outputs, `network.head`, come from.
 
     broken: networks that are known to fail, with the reason. whole: run whole programs, though single heads are wanted.
-    Raises RefusedError, LockError and FallenError.
+    It is opened before it is asked.
 
     networks: all that are needed. inputs: of the suite, that they read. late: wanted outputs of networks that remember.
     failed: network -> why it gives no answer.
@@ -50,8 +50,10 @@ class Session:
         whole: bool = False,
     ) -> None:
         needed = needed_for(bundle, outputs)
+        self._suite, self._outputs, self._broken = suite, outputs, dict(broken or {})
         self.failed: dict[str, str] = {}
         self.networks = networks = [n for n in bundle.networks if n.name in needed]
+        self._parts = {n.name: n.heads if whole else needed[n.name] for n in networks}
         self.inputs = {source for n in networks for _, source in n.inputs if "." not in source}
         late = late_of(networks)
         if late:
@@ -62,23 +64,29 @@ class Session:
         self._known = {f"{n.name}.{head}" for n in networks for head in n.heads}
         self._key = (bundle.digest, device, *((name, given.shape) for name, given in suite.inputs.items()))
         self._worker = _worker(self._key, device) if networks else None
+        self._opened = self._idle = not networks
+
+    def open(self) -> None:
+        """Load the programs, unless that is done. Raises RefusedError, LockError and FallenError."""
+        if self._opened:
+            return
         ready: list[Network] = []
-        for network in networks:
-            why = (broken or {}).get(network.name) or _dangling(network, suite)
+        for network in self.networks:
+            why = self._broken.get(network.name) or _dangling(network, self._suite)
             for upstream in network.upstream():
                 if not why and upstream in self.failed:
                     why = f"it reads {upstream}, of which: {self.failed[upstream]}"
             if not why:
                 with self._asking() as worker:
-                    why = load(worker, network, _shapes(network, suite))
+                    why = load(worker, network, _shapes(network, self._suite))
             if why:
                 self.failed[network.name] = why
             else:
                 ready.append(network)
         if ready:
             with self._asking() as worker:
-                plan(worker, ready, {n.name: n.heads if whole else needed[n.name] for n in ready}, outputs)
-        self._idle = not ready
+                plan(worker, ready, self._parts, self._outputs)
+        self._opened, self._idle = True, not ready
 
     def defer(self, outputs: Collection[str]) -> None:
         """From here on, tell these with the rest of a round, though their networks remember nothing."""

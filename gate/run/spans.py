@@ -6,7 +6,7 @@ killed, and any mixture of spans that are kept and spans that are run again, giv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,22 +45,25 @@ class Part:
     not come again, and nothing of it is kept.
     """
 
-    table: EvidenceTable
+    table: Folded
     summary: HeadSummary
     passing: bool = False
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A part that waits for those of the other spans."""
+@dataclass(frozen=True, eq=False)  # compared as a mapping
+class Tables(Mapping[str, EvidenceTable]):
+    """head -> its evidence. In memory it is folded, and unfolded anew whenever somebody asks."""
 
-    table: Folded
-    summary: HeadSummary
-    passing: bool
+    folded: Mapping[str, Folded]
 
+    def __getitem__(self, head: str) -> EvidenceTable:
+        return unfolded(self.folded[head])
 
-def waiting(part: Part) -> Waiting:
-    return Waiting(folded(part.table), part.summary, part.passing)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.folded)
+
+    def __len__(self) -> int:
+        return len(self.folded)
 
 
 def spans_of(frames: Frames, least: int) -> tuple[Span, ...]:
@@ -88,7 +91,7 @@ def _cut(groups: Sequence[tuple[int, int]], least: int) -> list[tuple[int, int]]
     return found
 
 
-def settled(table: EvidenceTable, summary: HeadSummary, passing: bool = False) -> Part:
+def settled(table: Folded, summary: HeadSummary, passing: bool = False) -> Part:
     """What a head answered, when all of it was seen. Of an answer that was refused nothing is kept but that it was, and
     how many frames were answered: how much could be counted before hangs on the batch, which may be any.
     """
@@ -96,10 +99,10 @@ def settled(table: EvidenceTable, summary: HeadSummary, passing: bool = False) -
         return Part(table, summary)
     s, head = summary, summary.head
     told = HeadSummary(head, s.frames, s.answered, s.first_missing, s.shape, s.expected_shape, s.dtype, s.refused)
-    return Part(empty(series_of(head), table.cells, task_of(head).yields(head).sums), told, passing)
+    return Part(folded(empty(series_of(head), table.bare.cells, task_of(head).yields(head).sums)), told, passing)
 
 
-def joined(parts: Sequence[Waiting], spans: Sequence[Span], cells: int) -> Part:
+def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
     """What a head answered on a whole suite of so many cells; parts: one a span, in their order.
 
     Of a head whose sums cannot be held there is no evidence, and the summary says so.
@@ -108,11 +111,11 @@ def joined(parts: Sequence[Waiting], spans: Sequence[Span], cells: int) -> Part:
     for part in parts:
         _add(summary, part.summary)
     try:
-        table = adjoined([unfolded(part.table) for part in parts], [span.first for span in spans], cells)
+        table = adjoined([part.table for part in parts], [span.first for span in spans], cells)
     except EvidenceError as error:
         summary.refused = summary.refused or error.what
         bare = parts[0].table.bare
-        table = empty(bare.series, cells, bare.names)
+        table = folded(empty(bare.series, cells, bare.names))
     return settled(table, summary, any(part.passing for part in parts))
 
 

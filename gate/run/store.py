@@ -46,6 +46,10 @@ limit_gb = 10.0     # above it, evidence that was not used for longest is remove
 """
 
 
+#: Files, with the heads that each is thought to hold.
+Packs = Sequence[tuple[Path, frozenset[str]]]
+
+
 @dataclass(frozen=True)
 class _Marker:
     schema: str
@@ -127,26 +131,36 @@ def known_store(root: Path, tell: Callable[[str], None]) -> Store:
     return Store(root, int(marker.limit_gb * 1e9), tell)
 
 
-def recall(
-    store: Store, scope: Scope, spans: Sequence[Span], made: Mapping[str, str], heads: Mapping[str, Head]
-) -> Iterator[dict[str, Part]]:
-    """For each span in turn, head -> what is kept of it; made: head -> digest of what makes it; heads: of the suite.
+def sought(store: Store, scope: Scope, spans: Sequence[Span], made: Mapping[str, str]) -> list[Packs]:
+    """For each span, the packs that say they hold some of these heads as they are made now, and which; nothing of it
+    verified. Where all of them were run together that is one pack, and no other is looked for.
+
+    made: head -> digest of what makes it.
+    """
+    shelf: dict[Span, list[tuple[Path, Mapping[str, str]]]] | None = None
+    found: list[Packs] = []
+    for span in spans:
+        path = _path(store, Pack(scope, span, made, {}))
+        if path.exists():
+            found.append([(path, frozenset(made))])
+            continue
+        shelf = _shelf(store, scope) if shelf is None else shelf
+        said = [(p, frozenset(h for h, by in holds.items() if made.get(h) == by)) for p, holds in shelf.get(span, ())]
+        found.append([(p, names) for p, names in said if names])
+    return found
+
+
+def recall(store: Store, packs: Packs, heads: Mapping[str, Head]) -> dict[str, Part]:
+    """head -> what packs of one span, as they were sought, keep of it; heads: of the suite, by name.
 
     Damaged packs are set aside, and said to be.
     """
-    shelf: dict[Span, list[tuple[Path, Mapping[str, str]]]] | None = None
-    for span in spans:
-        path = _path(store, Pack(scope, span, made, {}))
-        whole = _read(store, path, heads) if path.exists() else None
-        parts = dict(whole.parts) if whole else {}
-        if not whole:
-            # These heads were never run together: other packs may hold some of them.
-            shelf = _shelf(store, scope) if shelf is None else shelf
-            for other, holds in shelf.get(span, ()):
-                useful = {h for h, digest in holds.items() if made.get(h) == digest} - parts.keys()
-                pack = _read(store, other, heads) if useful else None
-                parts |= {h: pack.parts[h] for h in useful} if pack else {}
-        yield parts
+    parts: dict[str, Part] = {}
+    for path, names in packs:
+        useful = names - parts.keys()
+        pack = _read(store, path, heads) if useful else None
+        parts |= {h: pack.parts[h] for h in useful} if pack else {}
+    return parts
 
 
 def keep(store: Store, pack: Pack) -> bool:

@@ -114,9 +114,9 @@ def _columns(rule: HeadRule, frames: Frames, where: str) -> Truths:
             raise ConfigError(f"there is no column '{shown(name)}' in the frame table", where=where)
     if rule.task == "multiclass":
         values = _classes(frames.columns[names[0]], channels, frames, f"{where}, column {names[0]}")
-    else:
-        values = np.stack([_numbers(frames.columns[n], frames, f"{where}, column {n}") for n in names], axis=1)
-    return Truths(head_of(rule, channels), lambda rows: values[rows], (), where)
+        return Truths(head_of(rule, channels), lambda rows: values[rows], (), where)
+    values = np.stack([_numbers(frames.columns[n], frames, f"{where}, column {n}") for n in names], axis=1)
+    return Truths(head_of(rule, channels), _reader(values), (), where)
 
 
 def _numbers(values: Array, frames: Frames, where: str) -> Array:
@@ -169,7 +169,15 @@ def _table(rule: HeadRule, frames: Frames, path: Path, text: str, frame_id: str,
             raise SuiteError(f"'{shown(name)}' is not a channel name", where=str(path))
     rows = _rows_of(table[frame_id], frames, str(path))
     values = np.stack([_numbers(table[name][rows], frames, f"{path}, column {name}") for name in channels], axis=1)
-    return Truths(head_of(rule, channels), lambda at: values[at], (text,), where)
+    return Truths(head_of(rule, channels), _reader(values), (text,), where)
+
+
+def _reader(values: Array) -> Callable[[Array], Array]:
+    """Reads rows of float64 numbers, which are kept in the narrowest floats that hold them all: labels in a quarter."""
+    with np.errstate(over="ignore"):
+        narrow = (values.astype(kind) for kind in (np.float16, np.float32))
+        kept = next((n for n in narrow if np.array_equal(n, values, equal_nan=True)), values)
+    return lambda rows: kept[rows].astype(np.float64)
 
 
 def _rows_of(ids: Array, frames: Frames, where: str) -> Array:
