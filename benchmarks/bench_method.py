@@ -92,7 +92,7 @@ def points_of(table: EvidenceTable) -> tuple[list[OperatingPoint], Floats]:
         curve = curves(by_score(table.take(rows)), index.clip >= 0)
         return settle(curve, index, asked.take(rows)), average_precision(curve)
 
-    parts = each(settled, blocks(table, np.arange(len(names))))
+    parts = each(settled, blocks(table.sizes, np.arange(len(names))))
     points = as_points(names, objectives, [part for part, _ in parts])
     return list(points), np.concatenate([ap for _, ap in parts])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,6 @@ def compare_bundles(
 
         layout, index = layout_of(exam), clips_of(exam, 1)
         tables = stacked(exam, before), stacked(exam, after)
-        before, after = replace(before, evidence={}), replace(after, evidence={})  # memory holds it once
         evidence_a, points_a = calibrated(exam, tables[0], rules, shipping, keep=_named(shipping))
         same = [p for h in exam.heads if set(outputs_of(h)) <= identical for p in h.predictions]
         evidence_b, points_b = calibrated(exam, tables[1], rules, points_a, keep=same)
@@ -323,7 +322,7 @@ def _run_what_changed(
                 what = f"the incumbent's evidence is from another machine ({other})"
                 tell(f"warning: {what}: last bits of scores may differ")
     return Run(
-        {**{name: e for name, e in before.evidence.items() if name in kept}, **after.evidence},
+        before.evidence.of(kept) | after.evidence,
         {**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},
         (*(name for name in before.missing if name in kept), *(after.missing if changed else ())),
         after.runtime,

@@ -262,7 +262,7 @@ def _run_twin(
     after = run(twin, exam, changed, lambda done, of: progress("twin", done, of), store)
     return replace(
         after,
-        evidence={**before.evidence, **after.evidence},
+        evidence=before.evidence | after.evidence,
         summaries={**before.summaries, **after.summaries},
     )
 

@@ -82,6 +82,11 @@ class EvidenceTable:
         )
         return Evidence(events, Moments(self.names, tuple(self.moments[series, cell].tolist())))
 
+    @property
+    def sizes(self) -> Ints:
+        """(S,) entries of each series."""
+        return np.diff(by_score(self).starts)
+
     def sums(self, name: str) -> Floats:
         """One named sum, (S, C) float64, reals in the unit of the head."""
         values = self.moments[:, :, self.names.index(name)].astype(np.float64)
@@ -195,9 +200,12 @@ def sum_equal_keys(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
     return keys[starts], np.add.reduceat(counts, starts)
 
 
-def stack(tables: Sequence[EvidenceTable]) -> EvidenceTable:
-    """Tables of different heads over the same cells as one; a sum that a head does not have is zero there."""
-    names = tuple(sorted({name for table in tables for name in table.names}))
+def stack(tables: Sequence[EvidenceTable], names: tuple[str, ...] = ()) -> EvidenceTable:
+    """Tables of different heads over the same cells as one; a sum that a head does not have is zero there.
+
+    names: of sums, more than the tables have between them.
+    """
+    names = names or tuple(sorted({name for table in tables for name in table.names}))
     series = tuple(row for table in tables for row in table.series)
     cells = tables[0].cells if tables else 0
     moments = np.zeros((len(series), cells, len(names)), np.int64)
@@ -263,11 +271,17 @@ def folded(table: EvidenceTable) -> Folded:
     """The table, folded; `unfolded` gives it back."""
     none = np.zeros(0, np.int64)
     bare = replace(table, keys=none, counts=none)
-    return Folded(bare, np.diff(by_score(table).starts), *_columns(table.keys, table.counts))
+    return Folded(bare, table.sizes, *_columns(table.keys, table.counts))
 
 
-def unfolded(table: Folded) -> EvidenceTable:
-    """The table that was folded."""
+def unfolded(table: Folded, rows: Ints | None = None) -> EvidenceTable:
+    """The table that was folded, or the chosen series of it; rows: ascending positions."""
+    if rows is not None and len(rows) < len(table.rows):
+        ends = np.cumsum(table.rows)[rows]
+        runs = [slice(a, b) for a, b in zip((ends - table.rows[rows]).tolist(), ends.tolist(), strict=True)]
+        fall = np.concatenate([table.fall[:0], *(table.fall[run] for run in runs)])
+        cell, counts = (np.concatenate([v[:0], *(v[run] for run in runs)]) for v in (table.cell, table.counts))
+        return unfolded(Folded(table.bare.take(rows), table.rows[rows], fall, cell, counts))
     keys = _keys(table, np.r_[0, np.cumsum(table.rows)], 0, len(table.fall))
     return replace(table.bare, keys=keys, counts=table.counts.astype(np.int64))
 
@@ -395,14 +409,13 @@ def differing(a: Entries, b: Entries) -> NDArray[np.bool_]:
     return ~np.array(same, bool)
 
 
-def blocks(table: EvidenceTable, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
+def blocks(sizes: Ints, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
     """Chosen rows (ascending) in parts of about so many entries of evidence, a row at least: arrays that fit a cache of
-    some megabytes, and so few of them that threads seldom wait for the interpreter.
+    some megabytes, and so few of them that threads seldom wait for the interpreter. sizes: (S,) entries of all rows.
 
     What is computed row by row may be computed block by block, in any order and on any number of threads.
     """
-    sizes = np.diff(np.searchsorted(table.keys, np.stack([rows, rows + 1]) << _SERIES), axis=0)[0]
-    cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // entries)) + 1
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes[rows]) // entries)) + 1
     return np.split(rows, cuts) if len(rows) else []
 
 

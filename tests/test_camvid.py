@@ -61,7 +61,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
         whole = known[bundle.digest]
         wanted = set(whole.evidence) if heads is None else set(heads)
         return Run(
-            {name: e for name, e in whole.evidence.items() if name in wanted},
+            whole.evidence.of(wanted),
             {name: s for name, s in whole.summaries.items() if name in wanted},
             tuple(name for name in whole.missing if name in wanted),
             whole.runtime,

@@ -24,6 +24,7 @@ from gate.compare import (
 )
 from gate.judge.shuffles import other_clips
 from gate.lattice import NO_THRESHOLD
+from gate.stacked import Stacked
 from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, merge
 from tests.oracles import statistics as oracle
@@ -171,7 +172,7 @@ def test_what_no_threshold_can_hide_is_the_difference_of_average_precision() -> 
 
 def test_without_a_threshold_only_curves_and_losses_are_measured() -> None:
     a, b = two_releases(5, count=1)
-    none = Side(oracle.evidence(b), np.array([0x10000]))
+    none = Side(Stacked.of(oracle.evidence(b)), np.array([0x10000]))
     arguments = (asked(1), oracle.slices_of(20), oracle.index_of(20), np.zeros(1, bool))
     c = compare(oracle.side(a, [0.0]), none, *arguments)
     needs = np.array([METRICS[q] in ("f1", "precision", "recall", "iou", "accuracy") for q in c.question])
@@ -207,7 +208,7 @@ def test_decided_heads_are_counted_from_their_own_decision() -> None:
     names = ("fn", "fp", "frames", "tn", "tp")
     counts = [np.random.default_rng(k).integers(0, 5, (1, cells, 5)) for k in range(2)]
     sides = [
-        Side(EvidenceTable(t.series, cells, t.keys, t.counts, names, m), np.array([0x10000]))
+        Side(Stacked.of(EvidenceTable(t.series, cells, t.keys, t.counts, names, m)), np.array([0x10000]))
         for t, m in zip(tables, counts, strict=True)
     ]
     c = compare(*sides, asked(1, ("f1",)), oracle.slices_of(20), oracle.index_of(20), np.ones(1, bool))
@@ -221,8 +222,8 @@ def test_decided_heads_are_counted_from_their_own_decision() -> None:
 @settings(max_examples=5, deadline=None)
 def test_pairings_are_comparisons_of_a_bundle_with_itself_on_other_clips(seed: int) -> None:
     (a, _), rng = two_releases(seed, count=3), np.random.default_rng(seed)
-    table = oracle.side(a, [0.0] * 3).table
-    side = Side(table, np.array([oracle.side(a, [0.0] * 3).codes[0], NO_THRESHOLD, oracle.side(a, [0.5] * 3).codes[0]]))
+    low, high = (oracle.side(a, [at] * 3) for at in (0.0, 0.5))
+    side = Side(low.table, np.array([low.codes[0], NO_THRESHOLD, high.codes[0]]))
     index = oracle.index_of(20)
     arguments = (asked(3), oracle.slices_of(20), index, np.zeros(3, bool))
     orders = [other_clips(20, rng) for _ in range(3)]

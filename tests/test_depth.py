@@ -18,6 +18,7 @@ from gate.errors import ConfigError, EvidenceError, SuiteError
 from gate.evidence import Evidence
 from gate.lattice import NO_THRESHOLD
 from gate.measures import NAMES, NotMeasured, measure, metric
+from gate.stacked import Stacked
 from gate.suite import Slice, open_suite
 from gate.suite.truth import check_truth
 from gate.table import ClipIndex, EvidenceTable
@@ -181,8 +182,8 @@ def test_contributions_and_errors_are_those_of_leaving_each_clip_out(seed: int) 
     truths, old, new, tables = sides(seed, clips)
     codes = np.array([NO_THRESHOLD])
     found = compare(
-        Side(tables[0], codes),
-        Side(tables[1], codes),
+        Side(Stacked.of(tables[0]), codes),
+        Side(Stacked.of(tables[1]), codes),
         [Question(0, (0,), name) for name in names],
         [Slice("all", np.ones(clips, bool))],
         ClipIndex(np.arange(clips), clips),
@@ -215,7 +216,7 @@ def test_one_event_more_is_worth_the_spread_of_errors_and_without_their_squares_
     _, old, _, tables = sides(0, 9)
     truths = sides(0, 9)[0]
     codes, one = np.array([NO_THRESHOLD]), [Slice("all", np.ones(9, bool))]
-    side = Side(tables[0], codes)
+    side = Side(Stacked.of(tables[0]), codes)
     names = ["abs_rel", "sq_rel", "rmse_per_image"]
     questions = [Question(0, (0,), name) for name in names]
     found = compare(side, side, questions, one, ClipIndex(np.arange(9), 9), np.array([True]))

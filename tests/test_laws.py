@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from gate.compare import Comparison, Question, Side, compare, prove_loss, sign_vectors, signflip
 from gate.heads import Head, Series
 from gate.judge import Cell
-from gate.table import EvidenceTable, empty, merge, mixed, stack
+from gate.stacked import Stacked
+from gate.table import EvidenceTable, empty, folded, merge, mixed, stack
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 from tests.support.judged import NO_FACTS, a_policy, a_rule, judged
@@ -144,8 +145,8 @@ def mixed_sides(seed: int) -> tuple[list[Side], list[Question]]:
     sides = []
     for k, release in enumerate((a, b)):
         counted = oracle.side_of_counts(*rng.integers(1, 6, (3, 1, 40))).table
-        table = stack([oracle.evidence([*release, *(m[k] for m in more)]), counted])
-        sides.append(Side(table, np.array([0x8000] * 9 + [0x10000] * 3)))
+        scored = oracle.evidence([*release, *(m[k] for m in more)])
+        sides.append(Side(Stacked((folded(scored), *counted.tables)), np.array([0x8000] * 9 + [0x10000] * 3)))
     questions = [Question(k, (k,), m) for k in (0, 1, 2, 3, 5) for m in METRICS]  # nobody asks about 4
     questions += [Question(6, (6, 7, 8), m) for m in ("average_precision", "coco_ap")]
     questions += [Question(k, (k + 2,), m) for k in (7, 8) for m in ("mae", "rmse")]

@@ -481,7 +481,7 @@ def test_blocks_and_threads_do_not_change_a_bit(size: int) -> None:
         curve = curves(by_score(table.take(rows)), np.ones(30, bool))
         return calibrate(curve, index, [f"p{k}" for k in rows], [texts[k] for k in rows])
 
-    parts = each(settle, blocks(table, np.arange(8), size))
+    parts = each(settle, blocks(table.sizes, np.arange(8), size))
     assert tuple(p for points in parts for p in points) == points_of(table, texts)
 
 

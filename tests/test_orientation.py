@@ -24,6 +24,7 @@ from gate.lattice import NO_THRESHOLD
 from gate.measures import NotMeasured, measure, metric
 from gate.report.flips import flips_of
 from gate.report.told import told
+from gate.stacked import Stacked
 from gate.suite import Slice, open_suite
 from gate.suite.truth import check_truth
 from gate.table import ClipIndex, EvidenceTable, by_score
@@ -145,7 +146,7 @@ def test_contributions_and_errors_are_those_of_leaving_each_clip_out(seed: int) 
     said = [truth + rng.normal(0, spread, truth.shape) for spread in (15.0, 25.0)]
     tables = [orientation.reduce(Batch({"": s}, truth, cell, clips), heading()) for s in said]
     codes, one = np.array([NO_THRESHOLD]), [Slice("all", np.ones(clips, bool))]
-    sides = [Side(t, codes) for t in tables]
+    sides = [Side(Stacked.of(t), codes) for t in tables]
     questions = [Question(0, (0,), name) for name in NAMES]
     found = compare(sides[0], sides[1], questions, one, ClipIndex(np.arange(clips), clips), np.array([True]))
 
@@ -501,7 +502,7 @@ def test_contributions_of_orientation_similarity_are_those_of_leaving_each_clip_
     rng = np.random.default_rng(seed)
     new = [(t, [(s, b, a + 50 * float(rng.normal())) for s, b, a in found]) for t, found in old]
     codes, one = np.array([0x8000, 0x8000]), [Slice("all", np.ones(clips, bool))]
-    sides = [Side(oriented(frames, objects_head(), np.arange(clips)), codes) for frames in (old, new)]
+    sides = [Side(Stacked.of(oriented(frames, objects_head(), np.arange(clips))), codes) for frames in (old, new)]
     index = ClipIndex(np.arange(clips), clips)
     found = compare(sides[0], sides[1], [Question(0, (0, 1), "aos")], one, index, np.zeros(2, bool))
     left = [official(new[:j] + new[j + 1 :]) - official(old[:j] + old[j + 1 :]) for j in range(clips)]

@@ -18,6 +18,7 @@ from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
 from gate.heads import Series
 from gate.lattice import MISSED, encode
+from gate.stacked import Stacked
 from gate.table import (
     Entries,
     EvidenceTable,
@@ -256,12 +257,34 @@ def test_taken_rows_are_the_rows(table: EvidenceTable, chosen: set[int]) -> None
 
 
 @laws
+@given(
+    tables,
+    st.builds(table_of, events, sums, head=st.just("cam.b")),
+    st.sets(st.integers(0, 2 * ROWS - 1)),
+    st.booleans(),
+)
+def test_stacked_heads_are_read_as_one_table(a: EvidenceTable, b: EvidenceTable, chosen: set[int], bare: bool) -> None:
+    if bare:
+        b = EvidenceTable(b.series, b.cells, b.keys, b.counts, (), b.moments[:, :, :0])
+    whole, many = stack([a, b]), Stacked.of(a, b)
+    rows = np.array(sorted(chosen), dtype=np.int64)
+    assert many.take(rows) == whole.take(rows)
+    assert (many.series, many.names, many.cells) == (whole.series, whole.names, whole.cells)
+    assert many.sizes.tolist() == whole.sizes.tolist() == np.bincount(whole.keys >> 39, minlength=2 * ROWS).tolist()
+    for name in whole.names:
+        np.testing.assert_array_equal(many.sums(name), whole.sums(name))
+    other = many.changed(lambda head, rows: folded(a) if head == 1 else None)
+    assert other.take(np.arange(ROWS, 2 * ROWS)) == a
+    assert other.tables[0] is many.tables[0]
+
+
+@laws
 @given(tables, st.sets(st.integers(0, ROWS - 1)), st.integers(1, 30))
 def test_blocks_are_all_the_rows_in_order_and_hold_one_row_or_few_entries(
     table: EvidenceTable, chosen: set[int], size: int
 ) -> None:
     rows = np.array(sorted(chosen), np.int64)
-    parts = blocks(table, rows, size)
+    parts = blocks(table.sizes, rows, size)
     assert [r for part in parts for r in part.tolist()] == rows.tolist()
     assert all(len(part) == 1 or len(table.take(part[1:]).keys) < size for part in parts)
 

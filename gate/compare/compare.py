@@ -17,9 +17,7 @@ from gate.compare.sides import (
     Side,
     blocks_of,
     by_clip,
-    entries_in,
     part_of,
-    taken,
     usable,
 )
 from gate.compare.sums import named_sums
@@ -66,13 +64,14 @@ def compare(
 
     def answered(piece: tuple[Block, range]) -> list[Comparison]:
         block, some = piece
-        old, new = (taken(side, block) for side in (incumbent, candidate))
-        a = b = part_of(old, block, index, old.codes, decided)
-        if other is not None or old.table != new.table or not np.array_equal(old.codes, new.codes):
-            b = part_of(new, block, other or index, old.codes, decided)
+        old, new = (side.table.take(block.rows) for side in (incumbent, candidate))
+        shipped, codes = (side.codes[block.rows] for side in (incumbent, candidate))
+        a = b = part_of(old, shipped, block, index, shipped, decided)
+        if other is not None or old != new or not np.array_equal(shipped, codes):
+            b = part_of(new, codes, block, other or index, shipped, decided)
         return list(_parts(a, b, block, slices, some))
 
-    few = blocks_of(asked, index.clips, np.maximum(*(entries_in(side) for side in (incumbent, candidate))))
+    few = blocks_of(asked, index.clips, np.maximum(incumbent.table.sizes, candidate.table.sizes))
     turns = max(1, cores() // max(1, len(few)))  # where blocks do not busy all cores, each is asked for some slices
     pieces = [(block, range(k, len(slices), turns)) for block in few for k in range(turns)]
     parts = [part for found in each(answered, pieces) for part in found]
@@ -165,13 +164,15 @@ def precision_deltas(incumbent: Side, candidate: Side, rows: Ints, cells: Mask) 
     rows: series, ascending. NaN without positives.
     """
 
-    def values(table: EvidenceTable, part: Ints) -> Floats:
-        return average_precision(curves(by_score(table.take(part)), cells))
+    def values(table: EvidenceTable) -> Floats:
+        return average_precision(curves(by_score(table), cells))
 
     def deltas(part: Ints) -> Floats:
-        return values(candidate.table, part) - values(incumbent.table, part)
+        old, new = (side.table.take(part) for side in (incumbent, candidate))
+        before = values(old)
+        return (before if old == new else values(new)) - before
 
-    return np.concatenate([np.zeros(0), *each(deltas, blocks(incumbent.table, rows))])
+    return np.concatenate([np.zeros(0), *each(deltas, blocks(incumbent.table.sizes, rows))])
 
 
 _ERRORS = frozenset({"fp", "fn", "events", "sum_abs_error"})
@@ -183,13 +184,13 @@ def new_errors(incumbent: Side, candidate: Side, rows: Ints, cells: Mask, decide
     Of a measured quantity: is its mean absolute error there greater by more than `tolerance`, (P,)?
     rows: first series of each prediction.
     """
-    a, b = (
-        {
-            n: v[rows][:, cells].sum(axis=1)
-            for n, v in named_sums(s.table, by_score(s.table), s.codes, decided, _ERRORS).items()
-        }
-        for s in (incumbent, candidate)
-    )
+
+    def errors(side: Side) -> dict[str, Floats]:
+        tables = ((part, side.table.take(part)) for part in blocks(side.table.sizes, rows) or [rows])
+        sums = [named_sums(t, by_score(t), side.codes[part], decided[part], _ERRORS) for part, t in tables]
+        return {n: np.concatenate([found[n][:, cells].sum(axis=1) for found in sums]) for n in sums[0]}
+
+    a, b = errors(incumbent), errors(candidate)
     worse = (b["fp"] > a["fp"]) | (b["fn"] > a["fn"])
     if "sum_abs_error" in a:
         events = np.maximum(a["events"], 1)

@@ -17,9 +17,7 @@ from gate.compare.sides import (
     Side,
     blocks_of,
     by_clip,
-    entries_in,
     part_of,
-    taken,
     usable,
 )
 from gate.suite import Slice
@@ -42,8 +40,8 @@ def paired(
     """
 
     def answered(block: Block) -> None:
-        own = taken(side, block)
-        part = part_of(own, block, index, own.codes, decided)
+        codes = side.codes[block.rows]
+        part = part_of(side.table.take(block.rows), codes, block, index, codes, decided)
         for asked in block.parts:
             for number, where in enumerate(slices):
                 cells = asked.chosen * len(slices) + number
@@ -51,7 +49,7 @@ def paired(
 
     n = len(questions) * len(slices)
     d, se = np.full((n, index.clips), np.nan), np.full((len(orders), n), np.nan)
-    each(answered, blocks_of(questions, index.clips, entries_in(side)))
+    each(answered, blocks_of(questions, index.clips, side.table.sizes))
     hand_back_memory()
     return d, se
 

@@ -16,6 +16,7 @@ from gate.compare.effects import ScoredSide
 from gate.compare.sums import named_sums
 from gate.lattice import NO_THRESHOLD
 from gate.measures import Metric, metric
+from gate.stacked import Stacked
 from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, Floats, Ints, by_score
 
@@ -28,9 +29,9 @@ ENTRIES = 1 << 20
 
 @dataclass(frozen=True)
 class Side:
-    """One bundle. table: all judged heads, stacked. codes: (S,) threshold code of each series, or NO_THRESHOLD."""
+    """One bundle. table: all judged heads. codes: (S,) threshold code of each series, or NO_THRESHOLD."""
 
-    table: EvidenceTable
+    table: Stacked
     codes: Ints
 
 
@@ -81,11 +82,6 @@ class Part:
     index: ClipIndex
 
 
-def entries_in(side: Side) -> Ints:
-    """(S,) entries of evidence of each series."""
-    return np.diff(by_score(side.table).starts)
-
-
 def blocks_of(questions: Sequence[Question], clips: int, sizes: Ints) -> list[Block]:
     """The questions, of some neighbouring predictions at a time; sizes: (S,) entries of each series."""
     return [_block(questions, block) for block in _neighbours(questions, clips, sizes)]
@@ -119,23 +115,18 @@ def _block(questions: Sequence[Question], block: Sequence[int]) -> Block:
     return Block(rows, tuple(parts()))
 
 
-def taken(side: Side, block: Block) -> Side:
-    """A bundle's series of the block alone."""
-    return Side(side.table.take(block.rows), side.codes[block.rows])
-
-
-def part_of(side: Side, block: Block, index: ClipIndex, shipped: Ints, decided: Mask) -> Part:
-    """side: the block's series of a bundle. shipped: threshold codes of the incumbent there. decided: (S,) of all
-    series, those whose counts need no threshold.
+def part_of(table: EvidenceTable, codes: Ints, block: Block, index: ClipIndex, shipped: Ints, decided: Mask) -> Part:
+    """table, codes: the block's series of a bundle. shipped: threshold codes of the incumbent there. decided: (S,) of
+    all series, those whose counts need no threshold.
     """
     own = decided[block.rows]
-    entries = by_score(side.table)
+    entries = by_score(table)
     read = frozenset[str]().union(*(_read(what) for what in block.metrics))
-    sums = named_sums(side.table, entries, side.codes, own, read)
+    sums = named_sums(table, entries, codes, own, read)
     same = sums
-    if any(what.at_threshold for what in block.metrics) and not np.array_equal(side.codes, shipped):
-        same = named_sums(side.table, entries, shipped, own, read)
-    return Part(sums, same, ScoredSide(entries.of_cells(index.clip >= 0), index), side.codes, own, index)
+    if any(what.at_threshold for what in block.metrics) and not np.array_equal(codes, shipped):
+        same = named_sums(table, entries, shipped, own, read)
+    return Part(sums, same, ScoredSide(entries.of_cells(index.clip >= 0), index), codes, own, index)
 
 
 def by_clip(part: Part, sums: Mapping[str, Floats], asked: Asked, where: Slice) -> dict[str, Floats]:

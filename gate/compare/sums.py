@@ -68,7 +68,7 @@ def named_sums(
     every = np.arange(entries.rows)
     parts = [
         scored_sums(entries_of(entries, rows), table.cells, thresholds[rows], read)
-        for rows in blocks(table, every) or [every]
+        for rows in blocks(table.sizes, every) or [every]
     ]
     sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for name in table.names:

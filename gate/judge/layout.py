@@ -31,8 +31,9 @@ from gate.judge.policy import Policy, Rule
 from gate.lattice import NO_THRESHOLD
 from gate.measures import metric
 from gate.run import Run, Store
+from gate.stacked import Stacked
 from gate.suite import ContractResult, Suite
-from gate.table import ClipIndex, EvidenceTable, Ints, blocks, by_score, each, empty, mixed, stack
+from gate.table import ClipIndex, Folded, Ints, blocks, by_score, each, empty, folded, mixed, unfolded
 from gate.tasks import task_of
 
 Mask = NDArray[np.bool_]
@@ -64,26 +65,24 @@ def layout_of(suite: Suite) -> Layout:
     return Layout({p: tuple(r) for p, r in rows.items()}, np.array(decided, dtype=bool))
 
 
-def stacked(suite: Suite, answers: Run) -> EvidenceTable:
+def stacked(suite: Suite, answers: Run) -> Stacked:
     """Evidence of all judged heads in suite order; nothing for a head that is missing."""
-    return stack(
-        [
-            answers.evidence.get(h.name) or empty(series_of(h), suite.frames.cells, task_of(h).yields(h).sums)
-            for h in suite.heads
-        ]
+    found, cells = answers.evidence.folded, suite.frames.cells
+    return Stacked(
+        tuple(found.get(h.name) or folded(empty(series_of(h), cells, task_of(h).yields(h).sums)) for h in suite.heads)
     )
 
 
 def operating_points(
     suite: Suite,
-    evidence: EvidenceTable,
+    evidence: Stacked,
     rules: Mapping[str, Rule],
     shipping: Mapping[str, float],
     keep: Collection[str] = (),
 ) -> tuple[OperatingPoint, ...]:
     """Operating points of every prediction that needs one, on the calibration clips.
 
-    evidence: of all judged heads, stacked. shipping: thresholds of the incumbent, kept where they are near-optimal, and
+    evidence: of all judged heads. shipping: thresholds of the incumbent, kept where they are near-optimal, and
     always for the predictions in `keep`.
     """
     layout, index = layout_of(suite), clips_of(suite, 0)
@@ -96,7 +95,7 @@ def operating_points(
         curve = curves(by_score(evidence.take(some)), index.clip >= 0)
         return settle(curve, index, asked.take(np.searchsorted(rows, some)))
 
-    return as_points(names, objectives, each(settled, blocks(evidence, rows)))
+    return as_points(names, objectives, each(settled, blocks(evidence.sizes, rows)))
 
 
 def released(folder: Path, suite: Suite, bundle: Bundle) -> tuple[OperatingPoint, ...]:
@@ -107,11 +106,11 @@ def released(folder: Path, suite: Suite, bundle: Bundle) -> tuple[OperatingPoint
 
 def calibrated(
     suite: Suite,
-    evidence: EvidenceTable,
+    evidence: Stacked,
     rules: Mapping[str, Rule],
     shipping: Sequence[OperatingPoint] = (),
     keep: Collection[str] = (),
-) -> tuple[EvidenceTable, tuple[OperatingPoint, ...]]:
+) -> tuple[Stacked, tuple[OperatingPoint, ...]]:
     """Evidence with its scores mapped where a rule asks for it, and the operating points on that scale.
 
     A map changes the scale of thresholds, so it is fitted first; both come from the calibration clips, and ship as a
@@ -129,19 +128,23 @@ def calibrated(
         first = np.array([layout.rows[p][0] for p in fresh], dtype=np.int64)
         curve = curves(by_score(evidence.take(first)), index.clip >= 0)
         maps |= dict(zip(fresh, fit_maps(curve, [rules[p].map for p in fresh]), strict=True))
-    changed = [(row, scale) for p, scale in maps.items() if scale.kind != "identity" for row in layout.rows[p]]
-    if changed:
-        evidence = apply_maps(evidence, *zip(*changed, strict=True))
+    scales = {row: scale for p, scale in maps.items() if scale.kind != "identity" for row in layout.rows[p]}
+
+    def mapped(head: int, rows: range) -> Folded | None:
+        own = {row - rows.start: scales[row] for row in rows if row in scales}
+        return folded(apply_maps(unfolded(evidence.tables[head]), list(own), list(own.values()))) if own else None
+
+    on_scale = evidence.changed(mapped)
     shipped = {
         p: point.threshold
         for p, point in before.items()
         if point.threshold is not None and (p in firm or point.map.scale == maps.get(p, IDENTITY).scale)
     }
-    points = operating_points(suite, evidence, rules, shipped, keep=keep)
-    return evidence, tuple(replace(p, map=maps.get(p.prediction, IDENTITY)) for p in points)
+    points = operating_points(suite, on_scale, rules, shipped, keep=keep)
+    return on_scale, tuple(replace(p, map=maps.get(p.prediction, IDENTITY)) for p in points)
 
 
-def side_of(evidence: EvidenceTable, points: Sequence[OperatingPoint], layout: Layout) -> Side:
+def side_of(evidence: Stacked, points: Sequence[OperatingPoint], layout: Layout) -> Side:
     """One bundle as the comparison wants it."""
     codes = np.full(len(evidence.series), NO_THRESHOLD, dtype=np.int64)
     for point, code in zip(points, threshold_codes([p.threshold for p in points]), strict=True):
@@ -166,7 +169,14 @@ def anchor_side(sides: Mapping[str, Side], anchor_of: Mapping[str, str], layout:
     for prediction, rows in layout.rows.items():
         which[list(rows)] = digests.index(anchor_of[prediction])
     codes = np.stack([s.codes for s in sides.values()])[which, np.arange(len(which))]
-    return Side(mixed([s.table for s in sides.values()], which), codes)
+    tables = [side.table for side in sides.values()]
+
+    def chosen(head: int, rows: range) -> Folded:
+        of_each = [table.tables[head] for table in tables]
+        own = which[rows.start : rows.stop]
+        return of_each[own[0]] if (own == own[0]).all() else folded(mixed(list(map(unfolded, of_each)), own))
+
+    return Side(tables[0].changed(chosen), codes)
 
 
 def unknown_to(since: Mapping[str, Run], anchor_of: Mapping[str, str], suite: Suite) -> list[str]:

@@ -89,7 +89,7 @@ def _of_note(told: Mapping[str, Any]) -> Probabilities:
 
 def _told(before: Side, after: Side, rows: Sequence[int], index: ClipIndex) -> Iterator[Told]:
     """What there is to tell of some series, ascending."""
-    for some in blocks(before.table, np.array(rows, dtype=np.int64), ENTRIES):
+    for some in blocks(before.table.sizes, np.array(rows, dtype=np.int64), ENTRIES):
         scored = [by_score(side.table.take(some)) for side in (before, after)]
         unscored = _with_missed(scored[0]) | _with_missed(scored[1])
         old = _each_of(reliability(scored[0], index))

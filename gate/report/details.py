@@ -167,7 +167,7 @@ def _scored(
 ) -> tuple[dict[str, tuple[CurvePair, ...]], dict[str, Histogram]]:
     owner = {row: p for p, series in rows.items() for row in series}
     first = {series[0] for series in rows.values()}
-    parts = blocks(compared.before.table, np.array(sorted(owner), dtype=np.int64))
+    parts = blocks(compared.before.table.sizes, np.array(sorted(owner), dtype=np.int64))
     chosen = compared.index.clip >= 0
 
     def read(part: Ints) -> list[tuple[int, CurvePair | None, Histogram | None]]:

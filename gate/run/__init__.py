@@ -5,6 +5,7 @@ from gate.run.files import read_evidence, write_evidence
 from gate.run.local import Run, Watch, offered, outputs_of, run, watched
 from gate.run.partition import rounds_of
 from gate.run.session import needed_for
+from gate.run.spans import Tables
 from gate.run.store import Store, open_store
 from gate.run.summary import HeadSummary, contract_table
 
@@ -12,6 +13,7 @@ __all__ = [
     "HeadSummary",
     "Run",
     "Store",
+    "Tables",
     "Watch",
     "contract_checks",
     "contract_table",

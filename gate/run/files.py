@@ -16,7 +16,6 @@ from gate.run.pack import Pack, Scope, to_bytes, unpacked, verified
 from gate.run.resume import made_by, versions
 from gate.run.spans import Part, Span, Tables
 from gate.suite import Suite
-from gate.table import folded
 
 _MEND = "write it anew: gate run BUNDLE --suite SUITE --export FILE"
 
@@ -24,7 +23,7 @@ _MEND = "write it anew: gate run BUNDLE --suite SUITE --export FILE"
 def write_evidence(path: Path, answers: Run, bundle: Bundle, suite: Suite) -> None:
     """Write what a bundle answered on a suite. Raises UsageError when that is not possible."""
     made = made_by(bundle, [head for head in suite.heads if head.name in answers.evidence])
-    parts = {name: Part(folded(answers.evidence[name]), answers.summaries[name]) for name in made}
+    parts = {name: Part(answers.evidence.folded[name], answers.summaries[name]) for name in made}
     scope = Scope(suite.digest, answers.runtime, versions(live=bool(answers.runtime)))
     whole = Span(0, len(suite.frames.ids), 0, suite.frames.cells)
     write_bytes(path, to_bytes(Pack(scope, whole, made, parts, (bundle.name, bundle.version, bundle.digest))))

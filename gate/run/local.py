@@ -33,7 +33,7 @@ from gate.run.stack import bits
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import Suite, Truths
-from gate.table import EvidenceTable, Ints, folded
+from gate.table import Ints, folded
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -51,7 +51,7 @@ class Run:
     programs computed.
     """
 
-    evidence: Mapping[str, EvidenceTable]
+    evidence: Tables
     summaries: Mapping[str, HeadSummary]
     missing: tuple[str, ...]
     runtime: tuple[tuple[str, str], ...]

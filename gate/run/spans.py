@@ -6,7 +6,7 @@ killed, and any mixture of spans that are kept and spans that are run again, giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,13 @@ class Tables(Mapping[str, EvidenceTable]):
 
     def __getitem__(self, head: str) -> EvidenceTable:
         return unfolded(self.folded[head])
+
+    def of(self, heads: Collection[str]) -> Tables:
+        """Those of some heads."""
+        return Tables({name: table for name, table in self.folded.items() if name in heads})
+
+    def __or__(self, other: Tables) -> Tables:
+        return Tables({**self.folded, **other.folded})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.folded)

@@ -20,6 +20,7 @@ from gate.compare import Side
 from gate.evidence import fixed
 from gate.heads import Series
 from gate.lattice import MISSED, encode
+from gate.stacked import Stacked
 from gate.suite import Slice
 from gate.table import ClipIndex, EvidenceTable, empty, histogram, stack
 
@@ -404,7 +405,7 @@ def _one(name: str, clips: Clips, parts: int) -> EvidenceTable:
 
 def side(predictions: Sequence[Clips], thresholds: Sequence[float | None], parts: int = 2) -> Side:
     codes = [0x10000 if t is None else int(encode(t)) for t in thresholds]
-    return Side(evidence(predictions, parts), np.array(codes, np.int64))
+    return Side(Stacked.of(evidence(predictions, parts)), np.array(codes, np.int64))
 
 
 def side_of_counts(tp: Counts, fp: Counts, fn: Counts) -> Side:
@@ -413,4 +414,4 @@ def side_of_counts(tp: Counts, fp: Counts, fn: Counts) -> Side:
     zero = empty([Series(f"cam.h[{k}]", 0.0) for k in range(len(tp))], tp.shape[1], names)
     moments = np.stack([fn, fp, np.ones_like(tp), tp], axis=2).astype(np.int64)
     table = EvidenceTable(zero.series, zero.cells, zero.keys, zero.counts, names, moments)
-    return Side(table, np.full(len(tp), 0x10000))
+    return Side(Stacked.of(table), np.full(len(tp), 0x10000))
