@@ -99,7 +99,8 @@ def _seen(answer: Mapping[str, Any]) -> Seen:
         Moved(**{**m, **_tuples(m, "clips", "kinds"), "pictures": tuple(map(_picture, m["pictures"]))})
         for m in answer["moved"]
     )
-    return tuple(moved), pq.read_table(BytesIO(b64decode(answer["flips"])))
+    # Not `read_table`, which imports pandas for datasets.
+    return tuple(moved), pq.ParquetFile(BytesIO(b64decode(answer["flips"]))).read()
 
 
 def _picture(told: Mapping[str, Any]) -> Picture:
