@@ -59,6 +59,9 @@ class Tables(Mapping[str, EvidenceTable]):
     def __getitem__(self, head: str) -> EvidenceTable:
         return unfolded(self.folded[head])
 
+    def __contains__(self, head: object) -> bool:
+        return head in self.folded
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.folded)
 
