@@ -303,8 +303,9 @@ def adjoined(tables: Sequence[Folded], first: Sequence[int], cells: int) -> Fold
     last, bits = len(whole.series) - 1, (2 * cells - 1).bit_length()
     kind = np.uint32 if last.bit_length() + 16 + bits <= 32 else np.int64
     series, cell_kind = np.arange(1, last + 1, dtype=kind) << 16 + bits, np.min_scalar_type(2 * cells - 1)
-    rows = np.zeros(last + 1, np.int64)
-    parts: list[tuple[NDArray[Any], ...]] = [(np.zeros(0, np.uint16), np.zeros(0, cell_kind), np.zeros(0, np.uint8))]
+    rows, size, end = np.zeros(last + 1, np.int64), sum(len(t.fall) for t in tables), 0
+    fall, cell = np.empty(size, np.uint16), np.empty(size, cell_kind)
+    count = np.empty(size, np.result_type(*(t.counts for t in tables)))
     for k in range(len(cuts)):
         runs = [border[k : k + 2] for border in borders]
         keys = np.concatenate(
@@ -317,8 +318,11 @@ def adjoined(tables: Sequence[Folded], first: Sequence[int], cells: int) -> Fold
         if len(starts) < len(keys):  # a cell is in two tables
             keys, counts = keys[starts], narrowed(np.add.reduceat(counts.astype(np.int64), starts))
         rows += np.diff(np.r_[0, np.searchsorted(keys, series), len(keys)])
-        parts.append(((keys >> bits).astype(np.uint16), (keys & kind((1 << bits) - 1)).astype(cell_kind), counts))
-    return Folded(whole, rows, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+        place = slice(end, end := end + len(keys))
+        fall[place], cell[place] = (keys >> bits).astype(np.uint16), keys & kind((1 << bits) - 1)
+        count = count.astype(np.result_type(count, counts), copy=False)
+        count[place] = counts
+    return Folded(whole, rows, fall[:end], cell[:end], count[:end])
 
 
 def _places(table: Folded, starts: Ints) -> Ints:
