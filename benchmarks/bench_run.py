@@ -141,14 +141,17 @@ def _state(program: Any) -> tuple[int, ...]:
 
 def product(suite: Path, bundle: Path, store: Path | None, against: Path | None = None) -> Spent:
     """`gate.run.run`; against: only the judged heads that the change from this bundle can reach."""
+    import numpy as np
     import safetensors.numpy  # noqa: F401
 
     from gate.bundle import impact_of, read_bundle
     from gate.run import outputs_of, process, run, session
     from gate.run.store import open_store
     from gate.suite import read_suite
+    from gate.suite.inputs import read_inputs
 
     exam, made, spent = read_suite(suite), read_bundle(bundle), Spent()
+    read_inputs(exam.inputs, exam.input_files, exam.root, exam.frames, np.arange(1))  # imports what decodes
     kept = open_store(store, print, required=True) if store else None
     process.end(process.start())  # its imports are torch's
     plain = session.load

@@ -314,7 +314,10 @@ def test_a_folded_table_unfolds_to_itself(table: EvidenceTable, many: bool) -> N
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1 << 15])
-def test_tables_of_runs_of_cells_join_to_the_table_of_all_cells(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("before", [0, 1 << 16])  # cells of nobody: keys are narrow, or wide
+def test_tables_of_runs_of_cells_join_to_the_table_of_all_cells(
+    at_once: int, before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_SORTED", at_once)
     rng = np.random.default_rng(at_once)
     series, first, sizes = (Series("cam.a", 0.0), Series("cam.b", 0.0)), (0, 3, 6, 7), (4, 4, 1, 5)  # cell 3 is in two
@@ -326,10 +329,10 @@ def test_tables_of_runs_of_cells_join_to_the_table_of_all_cells(at_once: int, mo
         keys, counts = histogram(row, cell, positive, code.astype(np.uint16))
         moments = np.full((2, cells, 1), start + 1)
         tables.append(EvidenceTable(series, cells, keys, counts, ("events",), moments))
-    whole = unfolded(adjoined([folded(table) for table in tables], first, 12))
+    whole = unfolded(adjoined([folded(table) for table in tables], [before + k for k in first], before + 12))
     entries = by_score(whole)
-    columns = (entries.series, entries.cell, entries.positive, entries.code)
+    columns = (entries.series, entries.cell - before, entries.positive, entries.code)
     found = dict(zip(zip(*(c.tolist() for c in columns), strict=True), entries.count.tolist(), strict=True))
     assert found == counted
     assert (np.diff(whole.keys) > 0).all()
-    assert whole.moments[0, :, 0].tolist() == [1, 1, 1, 1 + 4, 4, 4, 4 + 7, 8, 8, 8, 8, 8]
+    assert whole.moments[0, before:, 0].tolist() == [1, 1, 1, 1 + 4, 4, 4, 4 + 7, 8, 8, 8, 8, 8]

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from gate.run.partition import Round
+from gate.run.partition import BATCH, Round
 from gate.suite import BoxTruth, Suite, Truths
 from gate.suite.inputs import read_inputs
 from gate.table import Ints
@@ -18,8 +19,8 @@ from gate.table import Ints
 T = TypeVar("T")
 U = TypeVar("U")
 Array = NDArray[Any]
-#: Batches decoded ahead of the one that runs.
-AHEAD = 2
+#: Batches decoded ahead of the one that runs; more of small ones, as many as fill so many bytes.
+AHEAD, ROOM = 2, 8 << 20
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def fed(
     suite: Suite, names: Iterable[str], early: Sequence[Truths], late: Sequence[Truths], turns: Iterable[Step]
 ) -> Iterator[Given]:
     """Steps with the inputs of that name and the truths of the heads that are answered there; decoded in a thread of
-    their own, `AHEAD` at most in waiting.
+    their own, `AHEAD` in waiting, or what fills `ROOM`.
     """
     wanted = set(names)
     inputs = {name: given for name, given in suite.inputs.items() if name in wanted}
@@ -70,8 +71,9 @@ def fed(
         told = [(t, t.judged(step.rows)) for t in (late if step.rest else early)]
         return Given(step, read, {t.head.name: t.read(rows) for t, rows in told if len(rows)})
 
+    size = BATCH * sum(prod(given.shape) * (1 if given.kind == "image" else 4) for given in inputs.values())
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        yield from ahead(pool, decode, turns, AHEAD)
+        yield from ahead(pool, decode, turns, max(AHEAD, ROOM // size if size else 0))
 
 
 def ahead(pool: Executor, work: Callable[[T], U], items: Iterable[T], depth: int) -> Iterator[U]:

@@ -7,11 +7,12 @@ Memory is bounded by a few batches and the evidence; it does not grow with the n
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from gate.bundle import Bundle
 from gate.heads import Head
-from gate.run.feed import Step, ahead, fed, steps
+from gate.run.feed import Given, Step, ahead, fed, steps
 from gate.run.machine import runtime
 from gate.run.pack import Scope
 from gate.run.partition import BATCH, groups_of, rounds_of
@@ -91,6 +92,17 @@ def offered(bundle: Bundle, suite: Suite) -> tuple[set[str], dict[str, Recorded]
     return names | recorded.keys(), recorded
 
 
+@contextlib.contextmanager
+def _standing() -> Iterator[None]:
+    """What stands already is not looked through for garbage meanwhile: suite and libraries take 30 ms each time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@_standing()
 def run(
     bundle: Bundle,
     suite: Suite,
@@ -158,8 +170,8 @@ def _answered(
     outputs = {o for t in asked for o in outputs_of(t.head)} - recorded.keys()
     broken: dict[str, str] = {}
     deaths = Counter[str]()
-    session = None
-    for span in spans:
+    at_work = None
+    for k, span in enumerate(spans):
         most = 0
 
         def advance(done: int) -> None:
@@ -171,37 +183,61 @@ def _answered(
         parts: dict[str, Part] | None = None
         while parts is None:
             try:
-                session = session or Session(bundle, suite, outputs, device=device, broken=broken)
-                parts = _span(session, suite, asked, recorded, span, ran, advance)
+                if at_work is None:
+                    session = Session(bundle, suite, outputs, device=device, broken=broken)
+                    at_work = _at_work(session, suite, asked, recorded, spans[k:])
+                parts = _span(at_work, suite, recorded, span, ran, advance)
             except FallenError as fallen:
-                session = None
+                at_work = None
                 blame(fallen, deaths, broken)
         yield parts
 
 
+@dataclass(frozen=True)
+class _AtWork:
+    """A session with all that it is fed. early, late: heads that are asked with a batch, and with the rest of a round.
+    turns: the steps of one span. feed: those of all spans; the next span is decoded while one is answered.
+    """
+
+    session: Session
+    early: Sequence[Truths]
+    late: Sequence[Truths]
+    turns: Callable[[Span], Iterator[Step]]
+    feed: Iterator[Given]
+
+
+def _at_work(
+    session: Session, suite: Suite, asked: Sequence[Truths], recorded: Mapping[str, Recorded], spans: Sequence[Span]
+) -> _AtWork:
+    late = [t for t in asked if set(outputs_of(t.head)) & session.late]
+    early = [t for t in asked if t not in late]
+    session.defer({o for t in late for o in outputs_of(t.head)})
+    size = 0 if session.networks else _frames_at_once(asked, recorded)
+
+    def turns(span: Span) -> Iterator[Step]:
+        if session.networks:
+            return steps(rounds_of(suite.frames, span.start, span.stop), rest=bool(late))
+        return (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
+
+    feed = fed(suite, session.inputs, early, late, chain.from_iterable(map(turns, spans)))
+    return _AtWork(session, early, late, turns, feed)
+
+
 def _span(
-    session: Session,
+    at_work: _AtWork,
     suite: Suite,
-    asked: Sequence[Truths],
     recorded: Mapping[str, Recorded],
     span: Span,
     ran: dict[str, None],
     progress: Callable[[int], None],
 ) -> dict[str, Part]:
-    """What heads answer on one span. progress: takes the frames done so far. Raises FallenError."""
-    summaries = {t.head.name: HeadSummary(t.head, t.frames(span.start, span.stop)) for t in asked}
-    reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in asked}
-    late = [t for t in asked if set(outputs_of(t.head)) & session.late]
-    early = [t for t in asked if t not in late]
-    session.defer({o for t in late for o in outputs_of(t.head)})
-    if session.networks:
-        turns = steps(rounds_of(suite.frames, span.start, span.stop), rest=bool(late))
-    else:
-        size = _frames_at_once(asked, recorded)
-        turns = (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
+    """What heads answer on the next span. progress: takes the frames done so far. Raises FallenError."""
+    session, early, late = at_work.session, at_work.early, at_work.late
+    summaries = {t.head.name: HeadSummary(t.head, t.frames(span.start, span.stop)) for t in (*early, *late)}
+    reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in (*early, *late)}
+    feed = islice(at_work.feed, sum(1 for _ in at_work.turns(span)))
     done = 0
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
-        feed = fed(suite, session.inputs, early, late, turns)
         opening, first = pool.submit(session.open), next(feed)  # programs load while pictures are decoded
         opening.result()
         for given, said in ahead(pool, lambda g: (g, session.say(g)), chain([first], feed), 1):

@@ -66,6 +66,9 @@ class Tables(Mapping[str, EvidenceTable]):
     def __or__(self, other: Tables) -> Tables:
         return Tables({**self.folded, **other.folded})
 
+    def __contains__(self, head: object) -> bool:
+        return head in self.folded
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.folded)
 
