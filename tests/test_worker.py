@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from gate.errors import GateError
 from gate.report.frames import frames_view
 from gate.report.moved import Chosen, moved_frames
 from gate.run import Run, process, run, session
+from gate.run.nursery import _remembered
 from gate.run.process import FallenError, Worker, ask, end, start, tell
 from gate.run.replay import replay
 from gate.run.wire import EndedError, receive, send
@@ -685,3 +687,22 @@ def test_a_message_arrives_as_it_was_sent(arrays: dict[str, tuple[str, list[int]
     assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in found.items()} == {
         n: (a.dtype, a.shape, a.tobytes()) for n, a in given.items()
     }
+
+
+def test_types_that_are_remembered_are_those_of_typing() -> None:
+    from torch._export.serde import schema
+
+    names = vars(schema)
+    classes = [c for c in names.values() if isinstance(c, type) and "__annotations__" in vars(c)]
+    assert len(classes) > 20
+    remembered = _remembered(typing.get_type_hints)
+    for _ in range(2):
+        for c in classes:
+            assert remembered(c, globalns=names) == typing.get_type_hints(c, globalns=names)
+    remembered(classes[0], globalns=names).clear()
+    assert remembered(classes[0], globalns=names) == typing.get_type_hints(classes[0], globalns=names)
+
+    Here = type("Here", (), {"__annotations__": {"there": "Named"}})
+    assert remembered(Here, globalns={"Named": int}) == {"there": int}
+    assert remembered(Here, globalns={"Named": str}) == {"there": str}
+    assert remembered(Here, localns={"Named": bytes}) == {"there": bytes}

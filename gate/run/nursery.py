@@ -18,6 +18,9 @@ import signal
 import socket
 import sys
 import tempfile
+import typing
+from collections.abc import Callable
+from typing import Any
 
 from gate.run.worker import serve
 
@@ -78,10 +81,27 @@ def _loaded() -> dict[str, object]:
         import torch.export.pt2_archive  # noqa: F401
     except ImportError as error:
         return {"failed": str(error)}
+    # Torch's loader asks at each node of a program for the types of the same few classes: a third of its time.
+    typing.get_type_hints = _remembered(typing.get_type_hints)
     # Else every worker would look through all that was loaded for what is not needed any more, and so copy it.
     gc.collect()
     gc.freeze()
     return {"ready": True}
+
+
+def _remembered(plain: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """`typing.get_type_hints`, which works out the types of each class once."""
+    known: dict[tuple[type, int, bool], tuple[object, dict[str, Any]]] = {}
+
+    def hints(of: Any, globalns: Any = None, localns: Any = None, include_extras: bool = False) -> dict[str, Any]:
+        if not isinstance(of, type) or localns is not None:
+            return plain(of, globalns, localns, include_extras)
+        key = of, id(globalns), include_extras
+        if key not in known:  # the names are kept with the answer, so that nothing else can get their id
+            known[key] = globalns, plain(of, globalns, localns, include_extras)
+        return dict(known[key][1])
+
+    return hints
 
 
 def _work(connection: socket.socket, *, memory: int, threads: int, device: str) -> None:
