@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.stack import CHANGED, write_stack
-from gate.cli.app import one_heap
+from gate.cli.app import tuned
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,7 +208,7 @@ def _proportional_kb(pid: int) -> int:
 
 def one(mode: str, given: list[str]) -> None:
     """A measurement, in its own process."""
-    one_heap()
+    tuned()
     paths = [Path(text) if text != "-" else None for text in given]
     work: dict[str, Callable[[], Spent]] = {
         "bare": lambda: bare(*paths),  # type: ignore[arg-type]

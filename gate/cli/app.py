@@ -46,9 +46,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json ins
 
 def main() -> NoReturn:
     """Entry point; every way out has its exit code."""
-    one_heap()
-    # Thirty thousand cells are no garbage; looking for some among them cost a fourteenth of a second comparison.
-    gc.set_threshold(100_000, 50, 100)
+    tuned()
     try:
         app()
     except GateError as error:
@@ -66,12 +64,12 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def one_heap() -> None:
-    """Let all threads of this process, which must not have started yet, take memory from one heap.
-
-    With glibc a thread that frees memory keeps it from the others: more than the evidence of two thousand frames was
-    held so. Elsewhere it does nothing.
-    """
+def tuned() -> None:
+    """Settings of memory for a process that is gate's alone, and has no threads yet."""
+    # Thirty thousand cells are no garbage; looking for some among them cost a fourteenth of a second comparison.
+    gc.set_threshold(100_000, 50, 100)
+    # One heap: with glibc a thread that frees memory keeps it from the others, more than the evidence of two thousand
+    # frames was held so. Elsewhere it does nothing.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 

@@ -7,7 +7,6 @@ Memory is bounded by a few batches and the evidence; it does not grow with the n
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,17 +91,6 @@ def offered(bundle: Bundle, suite: Suite) -> tuple[set[str], dict[str, Recorded]
     return names | recorded.keys(), recorded
 
 
-@contextlib.contextmanager
-def _standing() -> Iterator[None]:
-    """What stands already is not looked through for garbage meanwhile: suite and libraries take 30 ms each time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@_standing()
 def run(
     bundle: Bundle,
     suite: Suite,
