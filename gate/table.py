@@ -133,7 +133,7 @@ def histogram(series: Ints, cell: Ints, positive: NDArray[np.bool_], codes: NDAr
         # Half the width sorts twice as fast; the wide keys are made of what is left.
         narrow = _packed(series.astype(np.uint32), cell.astype(np.uint32), positive, codes, rest_bits)
         short, counts = _counted(narrow)
-        return _wide(short, rest_bits), counts
+        return (short >> rest_bits << _CODE) | (short & ((1 << rest_bits) - 1)), counts
     return _counted(keys_of(series, cell, positive, codes))
 
 
@@ -153,11 +153,6 @@ def _packed(
     series |= cell
     series |= positive
     return series
-
-
-def _wide(short: Ints, rest_bits: int) -> Ints:
-    """Keys, of those with so many bits for cell and label."""
-    return (short >> rest_bits << _CODE) | (short & ((1 << rest_bits) - 1))
 
 
 def _counted(values: NDArray[np.integer]) -> tuple[Ints, Ints]:
@@ -190,14 +185,16 @@ def merge(tables: Iterable[EvidenceTable]) -> EvidenceTable:
     return EvidenceTable(first.series, first.cells, keys, counts, first.names, moments)
 
 
-def sum_equal_keys(keys: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Entries in ascending order of their keys, those of equal keys as one."""
+def sum_equal_keys(keys: NDArray[np.integer], counts: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Entries in ascending order of their keys, those of equal keys as one; counts are added up in int64."""
     if not keys.size:
         return keys, counts
     order = np.argsort(keys, kind="stable")
     keys, counts = keys[order], counts[order]
     starts = _first_of_equal(keys)
-    return keys[starts], np.add.reduceat(counts, starts)
+    if len(starts) == len(keys):
+        return keys, counts
+    return keys[starts], np.add.reduceat(counts, starts, dtype=np.int64)
 
 
 def stack(tables: Sequence[EvidenceTable], names: tuple[str, ...] = ()) -> EvidenceTable:
@@ -218,6 +215,11 @@ def stack(tables: Sequence[EvidenceTable], names: tuple[str, ...] = ()) -> Evide
         row, entry = end, entry + len(table.keys)
     counts = np.concatenate([np.zeros(0, np.int64), *(table.counts for table in tables)])
     return EvidenceTable(series, cells, keys, counts, names, moments)
+
+
+def sums_at(place: Ints, weights: NDArray[np.generic], shape: tuple[int, ...]) -> Floats:
+    """Sums of weights by flat place, in the given shape; of counts they are exact."""
+    return np.bincount(place, weights, int(np.prod(shape))).astype(np.float64, copy=False).reshape(shape)
 
 
 def digest(table: EvidenceTable) -> str:
@@ -330,11 +332,8 @@ def adjoined(tables: Sequence[Folded], first: Sequence[int], cells: int) -> Fold
             [_keys(t, s, r, bits, kind) + kind(f << 1) for t, s, r, f in zip(*given, runs, first, strict=True)]
         )
         counts = np.concatenate([t.counts[slice(*r)] for t, r in zip(tables, runs, strict=True)])
-        order = np.argsort(keys, kind="stable")
-        keys, counts = keys[order], counts[order]
-        starts = _first_of_equal(keys)
-        if len(starts) < len(keys):  # a cell is in two tables
-            keys, counts = keys[starts], narrowed(np.add.reduceat(counts.astype(np.int64), starts))
+        keys, counts = sum_equal_keys(keys, counts)
+        counts = narrowed(counts)
         rows += np.diff(np.r_[0, np.searchsorted(keys, series), len(keys)])
         place = slice(end, end := end + len(keys))
         fall[place], cell[place] = (keys >> bits).astype(np.uint16), keys & kind((1 << bits) - 1)
