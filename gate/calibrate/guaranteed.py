@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.curves import Curves, curves
-from gate.table import ClipIndex, Entries, Floats, Ints, entries_of
+from gate.table import ClipIndex, Entries, Floats, Ints, entries_of, sums_at
 
 #: Accepted (for recall: rejected) events at the safest threshold that is tried, and the growth from one to the next.
 FEWEST, GROWTH = 25, 1.15
@@ -175,7 +175,7 @@ def _samples(curve: Curves, index: ClipIndex, tried: Ints, precision: bool, time
     shape = (rows, steps + 1, index.clips)
 
     def by_step(count: Ints) -> Ints:
-        here = np.bincount(place, count, rows * (steps + 1) * index.clips).astype(np.int64).reshape(shape)
+        here = sums_at(place, count, shape).astype(np.int64)
         return np.cumsum(here, axis=1)
 
     found = by_step(count * positive)
@@ -206,5 +206,4 @@ def _sample_at(entries: Entries, index: ClipIndex, accepting: NDArray[np.bool_],
 def _by_clip(entries: Entries, clip: Ints, chosen: NDArray[np.bool_], clips: int) -> Ints:
     """(S, J) number of the chosen events."""
     place = entries.series[chosen] * clips + clip[chosen]
-    counts = np.bincount(place, entries.count[chosen], entries.rows * clips)
-    return counts.astype(np.int64).reshape(entries.rows, clips)
+    return sums_at(place, entries.count[chosen], (entries.rows, clips)).astype(np.int64)

@@ -20,7 +20,7 @@ from gate.curves import cumulative
 from gate.errors import EvidenceError
 from gate.lattice import MISSED, probability
 from gate.measures import divide
-from gate.table import ClipIndex, Entries, Floats, Ints, each
+from gate.table import ClipIndex, Entries, Floats, Ints, each, sums_at
 
 BINS = 15
 #: Expected positives that a bin holds at least; with less than two such bins no calibration error is given.
@@ -112,22 +112,22 @@ def _block(entries: Entries, index: ClipIndex, rows: range, part: slice) -> Reli
     group_observed = np.add.reduceat(count * positive, first) if kept.size else count
     bin_of = _cut(group_series, group_events, p, n)
     binned = group_series * BINS + np.maximum(bin_of, 0)
-    expected = _add(binned, group_events * p, (n, BINS))
+    expected = sums_at(binned, group_events * p, (n, BINS))
 
     sizes = np.diff(np.r_[first, kept.size])
     at = _sums_by_place(np.repeat(binned * index.clips, sizes) + clip, count, positive, np.repeat(p, sizes))
     bin_of_place, clip_of_place = at.place // max(index.clips, 1), at.place % max(index.clips, 1)
     series_clip = bin_of_place // BINS * index.clips + clip_of_place
 
-    observed = _add(group_series, group_observed, (n,))
-    total, all_events = expected.sum(axis=1), _add(group_series, group_events, (n,))
-    clips = (_add(series_clip, at.events, (n, index.clips)) > 0).sum(axis=1)
-    spread = np.sqrt(_unordered_sum(_add(series_clip, at.excess, (n, index.clips)) ** 2))
+    observed = sums_at(group_series, group_observed, (n,))
+    total, all_events = expected.sum(axis=1), sums_at(group_series, group_events, (n,))
+    clips = (sums_at(series_clip, at.events, (n, index.clips)) > 0).sum(axis=1)
+    spread = np.sqrt(_unordered_sum(sums_at(series_clip, at.excess, (n, index.clips)) ** 2))
     bins = np.zeros(n, np.int64)
     np.maximum.at(bins, group_series, bin_of + 1)
     used = np.arange(BINS) < bins[:, None]
-    bin_events = np.where(used, _add(bin_of_place, at.events, (n, BINS)), np.nan)
-    bin_observed = _add(binned, group_observed, (n, BINS)) / bin_events
+    bin_events = np.where(used, sums_at(bin_of_place, at.events, (n, BINS)), np.nan)
+    bin_observed = sums_at(binned, group_observed, (n, BINS)) / bin_events
     bin_predicted = expected / bin_events
     gap = bin_observed - bin_predicted
     variance = _variance(at, index.clips, bin_events, gap)
@@ -168,12 +168,7 @@ def _sums_by_place(place: Ints, count: Ints, positive: NDArray[np.bool_], p: Flo
     number = np.empty(len(touched), np.int64)
     number[found] = np.arange(len(found))
     of, size = number[place], (len(found),)
-    return _Places(found, _add(of, count, size), _add(of, count * positive, size) - _add(of, count * p, size))
-
-
-def _add(place: Ints, weights: NDArray[np.generic], shape: tuple[int, ...]) -> Floats:
-    """Sums of weights by flat place, in the given shape; of counts they are exact."""
-    return np.bincount(place, weights, int(np.prod(shape))).astype(np.float64, copy=False).reshape(shape)
+    return _Places(found, sums_at(of, count, size), sums_at(of, count * positive, size) - sums_at(of, count * p, size))
 
 
 def _unordered_sum(values: Floats) -> Floats:
@@ -235,5 +230,5 @@ def _beyond_noise(gap: Floats, variance: Floats, events: Floats) -> Floats:
 def _plug_in(series: Ints, p: Floats, events: Ints, observed: Ints, rows: int) -> Floats:
     """Expected calibration error over 15 bins of equal width, right edges inside (Guo et al. 2017), (n,)."""
     place = series * BINS + np.clip(np.ceil(p * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    gaps = np.abs(_add(place, observed, (rows, BINS)) - _add(place, events * p, (rows, BINS)))
-    return divide(gaps.sum(axis=1), _add(series, events, (rows,)))
+    gaps = np.abs(sums_at(place, observed, (rows, BINS)) - sums_at(place, events * p, (rows, BINS)))
+    return divide(gaps.sum(axis=1), sums_at(series, events, (rows,)))

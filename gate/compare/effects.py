@@ -25,7 +25,7 @@ from gate.curves import (
     running_from_end,
 )
 from gate.measures import Metric, divide
-from gate.table import ClipIndex, Entries, Floats, Ints, entries_of
+from gate.table import ClipIndex, Entries, Floats, Ints, entries_of, sums_at
 
 Mask = NDArray[np.bool_]
 
@@ -159,8 +159,7 @@ class ScoredSide:
 
     def _by_cell(self, counts: Ints) -> Floats:
         cells, entries = len(self.index.clip), self.entries
-        sums = np.bincount(entries.series * cells + entries.cell, counts, entries.rows * cells)
-        return sums.astype(np.float64, copy=False).reshape(-1, cells)
+        return sums_at(entries.series * cells + entries.cell, counts, (entries.rows, cells))
 
 
 #: Entries of curves that are worked out at once, while clips are left out: bounds memory, changes nothing else.
@@ -237,8 +236,7 @@ def _by_clip(side: ScoredSide, curve: Curves, weights: Floats) -> Floats:
     """(S, J) sums of entry weights over the clips."""
     entries, index = curve.entries, side.index
     place = entries.series * index.clips + index.clip[entries.cell]
-    sums = np.bincount(place, weights, entries.rows * index.clips)
-    return sums.astype(np.float64, copy=False).reshape(-1, index.clips)
+    return sums_at(place, weights, (entries.rows, index.clips))
 
 
 def _influence(side: ScoredSide, curve: Curves) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.lattice import LARGEST_LOGIT, MISSED, decode, probability
-from gate.table import Entries, EvidenceTable, Floats, Ints, blocks, entries_of
+from gate.table import Entries, EvidenceTable, Floats, Ints, blocks, entries_of, sums_at
 
 
 def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection[str]) -> dict[str, Floats]:
@@ -19,7 +19,6 @@ def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection
     count as its largest, 65,504. Missed positives have no score: they are `fn`, events, and without loss.
     """
     place = entries.series * cells + entries.cell
-    size = entries.rows * cells
     count, positive = entries.count.astype(np.float64), entries.positive
     accepted = (entries.code >= thresholds[entries.series]) & (entries.code != MISSED)
     weights: dict[str, Callable[[], Floats]] = {
@@ -40,11 +39,7 @@ def scored_sums(entries: Entries, cells: int, thresholds: Ints, read: Collection
             "sum_log_loss": lambda: scored * loss,
             "sum_log_loss_square": lambda: scored * loss**2,
         }
-    return {
-        name: np.bincount(place, of(), size).astype(np.float64, copy=False).reshape(entries.rows, cells)
-        for name, of in weights.items()
-        if name in read
-    }
+    return {name: sums_at(place, of(), (entries.rows, cells)) for name, of in weights.items() if name in read}
 
 
 @cache

@@ -21,7 +21,7 @@ from gate.measures import metric
 from gate.report.moved import CLIPS, Chosen
 from gate.run import Store
 from gate.suite import Suite
-from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, each
+from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, each, sums_at
 from gate.tasks import task_of
 
 #: Points of a curve, clips of a strip, named clips: enough for the eye, few enough for a thousand predictions.
@@ -204,8 +204,7 @@ def _by_logit(entries: Entries, rows: int, cells: NDArray[np.bool_]) -> Ints:
     used = cells[entries.cell] & (entries.code != MISSED)
     of_code = np.clip(np.searchsorted(LOGITS, decode(np.arange(1 << 16)), side="right") - 1, 0, bins - 1)
     place = (entries.series[used] * 2 + entries.positive[used]) * bins + of_code[entries.code[used]]
-    counts = np.bincount(place, weights=entries.count[used], minlength=rows * 2 * bins)
-    return counts.astype(np.int64).reshape(rows, 2, bins)
+    return sums_at(place, entries.count[used], (rows, 2, bins)).astype(np.int64)
 
 
 def _curve(curve: Curves, row: int, bundle: Literal["incumbent", "candidate"], threshold: float | None) -> Curve | None:
