@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from gate.table import ClipIndex
 from tests.oracles import statistics as oracle
 from tests.support.stores import opened
 
+comparing = importlib.import_module("gate.compare.compare")
 METRICS = ("f1", "precision", "average_precision", "coco_ap", "brier")
 COUNT, CLIPS = 4, 12
 #: Predictions that are the same in both releases, all of one network.
@@ -79,13 +81,13 @@ def test_noted_cells_are_the_same_to_the_bit_and_nothing_is_worked_out_for_them(
     notes = sorted((store.root / "notes").iterdir())
     assert len(notes) == 1, "one for each network with still predictions"
     asked: list[Question] = []
-    blocks_of = compare.__globals__["blocks_of"]
+    blocks_of = comparing.blocks_of
 
     def watched(questions: Sequence[Question], *given: Any) -> Any:
         asked.extend(questions)
         return blocks_of(questions, *given)
 
-    monkeypatch.setitem(compare.__globals__, "blocks_of", watched)
+    monkeypatch.setattr(comparing, "blocks_of", watched)
     as_whole(releases.compared(releases.unreached(store)), whole)
     assert {q.prediction for q in asked} == {1, 2}, "nothing else is worked out"
     assert sorted((store.root / "notes").iterdir()) == notes
