@@ -25,11 +25,12 @@ import numpy as np
 
 from benchmarks.wide import write_wide
 from gate.calibrate import Asked, OperatingPoint, Settled, as_points, settle
+from gate.cores import each
 from gate.curves import average_precision, curves
 from gate.heads import Series
 from gate.lattice import encode
 from gate.run.reducing import TOGETHER
-from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, each, histogram
+from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, histogram
 
 #: Heads that the peers are timed on; their time is scaled to all heads.
 SAMPLE = 20

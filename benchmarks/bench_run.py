@@ -83,7 +83,7 @@ def bare(suite: Path, bundle: Path) -> Spent:
     import torch.export.pt2_archive
 
     from gate.bundle import read_bundle
-    from gate.run.machine import cores
+    from gate.cores import cores
     from gate.run.partition import rounds_of, steps_of
     from gate.suite import read_suite
     from gate.suite.inputs import as_fed, read_inputs

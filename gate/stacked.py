@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from gate.folded import Folded, folded, unfolded
 from gate.heads import Series
-from gate.table import EvidenceTable, Floats, Folded, Ints, empty, folded, stack, unfolded
+from gate.table import EvidenceTable, Floats, Ints, empty, stack
 
 
 @dataclass(frozen=True)

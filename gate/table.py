@@ -11,14 +11,10 @@ series, from the highest score down, positives that got no score last.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,8 +24,6 @@ from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments, ScoredEvents, add_exact
 from gate.heads import Series
 
-Work = TypeVar("Work")
-Done = TypeVar("Done")
 Width = TypeVar("Width", bound=np.integer)
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -37,8 +31,6 @@ Floats = NDArray[np.float64]
 #: Places of series, falling code and cell in a key; the label is its last bit.
 _SERIES, _CODE, _CELL = 39, 23, 1
 _MAX_CELLS, _MAX_SERIES = 1 << (_CODE - _CELL), 1 << 24
-#: Entries of each table that are sorted together with those of the others.
-_SORTED = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -255,106 +247,6 @@ def mixed(tables: Sequence[EvidenceTable], which: Ints) -> EvidenceTable:
 
 
 @dataclass(frozen=True)
-class Folded:
-    """A table that waits to be added to others, to be written or to be looked at, in a quarter of its memory.
-
-    bare: without its entries. rows: (S,) how many entries each series has. fall: (n,) uint16, 65535 - code; cell: (n,)
-    cell << 1 | label; counts: (n,); both in the narrowest integers. Entries are in the order of the table.
-    """
-
-    bare: EvidenceTable
-    rows: Ints
-    fall: NDArray[np.uint16]
-    cell: NDArray[np.integer]
-    counts: NDArray[np.integer]
-
-
-def folded(table: EvidenceTable) -> Folded:
-    """The table, folded; `unfolded` gives it back."""
-    none, cell = np.zeros(0, np.int64), narrowed(table.keys & ((1 << _CODE) - 1))
-    bare = replace(table, keys=none, counts=none)
-    return Folded(bare, table.sizes, (table.keys >> _CODE).astype(np.uint16), cell, narrowed(table.counts))
-
-
-def unfolded(table: Folded, rows: Ints | None = None) -> EvidenceTable:
-    """The table that was folded, or the chosen series of it; rows: ascending positions."""
-    if rows is not None and len(rows) < len(table.rows):
-        ends = np.cumsum(table.rows)[rows]
-        runs = [slice(a, b) for a, b in zip((ends - table.rows[rows]).tolist(), ends.tolist(), strict=True)]
-        fall = np.concatenate([table.fall[:0], *(table.fall[run] for run in runs)])
-        cell, counts = (np.concatenate([v[:0], *(v[run] for run in runs)]) for v in (table.cell, table.counts))
-        return unfolded(Folded(table.bare.take(rows), table.rows[rows], fall, cell, counts))
-    keys = _keys(table, np.r_[0, np.cumsum(table.rows)], (0, len(table.fall)), _CODE, np.int64)
-    return replace(table.bare, keys=keys, counts=table.counts.astype(np.int64))
-
-
-def narrowed(values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The same integers in the narrowest type that holds them."""
-    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    kinds = (np.uint8, np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
-    fits = (kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return values.astype(next(fits, np.int64))
-
-
-def _keys(table: Folded, starts: Ints, run: Sequence[int], bits: int, kind: type[np.integer]) -> NDArray[Any]:
-    """Keys of a run of entries, with so many bits for cell and label; starts: (S + 1,) first entry of each series."""
-    keys = np.repeat(np.arange(len(table.rows), dtype=kind) << 16 + bits, np.diff(np.clip(starts, run[0], run[1])))
-    keys |= table.fall[slice(*run)].astype(kind) << bits
-    keys |= table.cell[slice(*run)].astype(kind)
-    return keys
-
-
-def adjoined(tables: Sequence[Folded], first: Sequence[int], cells: int) -> Folded:
-    """Sum of tables over the same rows and sums; cell 0 of table k is cell `first[k]` of so many `cells`.
-
-    Raises EvidenceError where 64 bits do not hold a sum.
-    """
-    if len(tables) == 1 and tables[0].bare.cells == cells:
-        return tables[0]
-    whole = empty(tables[0].bare.series, cells, tables[0].bare.names)
-    for table, start in zip(tables, first, strict=True):
-        here = whole.moments[:, start : start + table.bare.cells]
-        here[...] = add_exact(here, table.bare.moments)
-    # Part by part: what is sorted takes several times the memory of what is folded. Entries of one score stay together.
-    given = tables, [np.r_[0, np.cumsum(table.rows)] for table in tables]
-    cuts = np.unique(np.concatenate([_places(*one) for one in zip(*given, strict=True)]))
-    borders = [_borders(*one, cuts) for one in zip(*given, strict=True)]
-    # Keys of half the width, where they hold everything, sort twice as fast.
-    last, bits = len(whole.series) - 1, (2 * cells - 1).bit_length()
-    kind = np.uint32 if last.bit_length() + 16 + bits <= 32 else np.int64
-    series, cell_kind = np.arange(1, last + 1, dtype=kind) << 16 + bits, np.min_scalar_type(2 * cells - 1)
-    rows, size, end = np.zeros(last + 1, np.int64), sum(len(t.fall) for t in tables), 0
-    fall, cell = np.empty(size, np.uint16), np.empty(size, cell_kind)
-    count = np.empty(size, np.result_type(*(t.counts for t in tables)))
-    for k in range(len(cuts)):
-        runs = [border[k : k + 2] for border in borders]
-        keys = np.concatenate(
-            [_keys(t, s, r, bits, kind) + kind(f << 1) for t, s, r, f in zip(*given, runs, first, strict=True)]
-        )
-        counts = np.concatenate([t.counts[slice(*r)] for t, r in zip(tables, runs, strict=True)])
-        keys, counts = sum_equal_keys(keys, counts)
-        counts = narrowed(counts)
-        rows += np.diff(np.r_[0, np.searchsorted(keys, series), len(keys)])
-        place = slice(end, end := end + len(keys))
-        fall[place], cell[place] = (keys >> bits).astype(np.uint16), keys & kind((1 << bits) - 1)
-        count = count.astype(np.result_type(count, counts), copy=False)
-        count[place] = counts
-    return Folded(whole, rows, fall[:end], cell[:end], count[:end])
-
-
-def _places(table: Folded, starts: Ints) -> Ints:
-    """series | 65535 - code of an entry now and then."""
-    some = np.arange(0, len(table.fall), _SORTED)
-    return (np.searchsorted(starts, some, "right") - 1) << 16 | table.fall[some]
-
-
-def _borders(table: Folded, starts: Ints, cuts: Ints) -> list[int]:
-    """Where the entries from each cut on begin, a place as above, and where the last ends."""
-    runs = ((np.uint16(c & 0xFFFF), *starts[c >> 16 : (c >> 16) + 2].tolist()) for c in cuts.tolist())
-    return [*(low + int(np.searchsorted(table.fall[low:high], fall)) for fall, low, high in runs), len(table.fall)]
-
-
-@dataclass(frozen=True)
 class Entries:
     """Histogram entries in the order in which curves are read; missed positives come last in their series.
 
@@ -424,31 +316,6 @@ def blocks(sizes: Ints, rows: Ints, entries: int = 1 << 18) -> list[Ints]:
     """
     cuts = np.flatnonzero(np.diff(np.cumsum(sizes[rows]) // entries)) + 1
     return np.split(rows, cuts) if len(rows) else []
-
-
-def each(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
-    """`work` on every part, in their order, on all cores: numpy computes outside the interpreter's lock."""
-    _keep_freed_memory()
-    workers = min(len(parts), os.cpu_count() or 1)
-    if workers < 2:
-        return [work(part) for part in parts]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, parts))
-
-
-def hand_back_memory() -> None:
-    """Give the system the memory that was freed, for whatever needs it next; does nothing but with glibc."""
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Freeing a block of nearly 32 MiB, never touched, raises glibc's limit for handing memory back (mallopt(3),
-    M_MMAP_THRESHOLD): the arrays of one part then use the memory of the last, and fresh pages cost as much as the
-    arithmetic on them. Elsewhere it does nothing.
-    """
-    np.empty((1 << 25) - (1 << 13), np.uint8)
 
 
 def entries_of(entries: Entries, rows: Ints) -> Entries:

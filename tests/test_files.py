@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from gate.bundle import read_bundle
 from gate.errors import EvidenceError
+from gate.folded import folded, unfolded
 from gate.heads import Head, series_of
 from gate.run import local, read_evidence, run, write_evidence
 from gate.run.machine import runtime
@@ -22,7 +23,7 @@ from gate.run.pack import Pack, Scope, _canonical, _digest, to_bytes, unpacked, 
 from gate.run.spans import Part, Span
 from gate.run.summary import HeadSummary
 from gate.suite import read_suite
-from gate.table import EvidenceTable, folded, keys_of, sum_equal_keys, unfolded
+from gate.table import EvidenceTable, keys_of, sum_equal_keys
 from tests.support.programs import Programs
 from tests.support.stores import broken_world, same
 from tests.support.tiny import (

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.compare import Comparison, Question, Side, compare, prove_loss, sign_vectors, signflip
+from gate.folded import folded
 from gate.heads import Head, Series
 from gate.judge import Cell
 from gate.stacked import Stacked
-from gate.table import EvidenceTable, empty, folded, merge, mixed, stack
+from gate.table import EvidenceTable, empty, merge, mixed, stack
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips, Event, Measured
 from tests.support.judged import NO_FACTS, a_policy, a_rule, judged

@@ -15,11 +15,12 @@ from scipy.stats import binomtest
 
 from gate.calibrate import Objective, OperatingPoint, calibrate, objective_of
 from gate.calibrate.guaranteed import lower_bound, sample_of
+from gate.cores import each
 from gate.curves import curves
 from gate.errors import ConfigError
 from gate.heads import Series
 from gate.lattice import MISSED, encode
-from gate.table import ClipIndex, EvidenceTable, blocks, by_score, each, histogram, merge
+from gate.table import ClipIndex, EvidenceTable, blocks, by_score, histogram, merge
 from tests.oracles import thresholds as oracle
 from tests.oracles.thresholds import Event
 

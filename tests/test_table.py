@@ -13,28 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gate import table as module
+from gate import folded as module
+from gate.cores import each
 from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
+from gate.folded import adjoined, folded, unfolded
 from gate.heads import Series
 from gate.lattice import MISSED, encode
 from gate.stacked import Stacked
-from gate.table import (
-    Entries,
-    EvidenceTable,
-    adjoined,
-    apart,
-    blocks,
-    by_score,
-    each,
-    empty,
-    entries_of,
-    folded,
-    histogram,
-    merge,
-    stack,
-    unfolded,
-)
+from gate.table import Entries, EvidenceTable, apart, blocks, by_score, empty, entries_of, histogram, merge, stack
 
 laws = settings(deadline=None, max_examples=100, database=None)
 ROWS, CELLS = 3, 4

@@ -16,11 +16,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.cores import each
 from gate.curves import cumulative
 from gate.errors import EvidenceError
 from gate.lattice import MISSED, probability
 from gate.measures import divide
-from gate.table import ClipIndex, Entries, Floats, Ints, each, sums_at
+from gate.table import ClipIndex, Entries, Floats, Ints, sums_at
 
 BINS = 15
 #: Expected positives that a bin holds at least; with less than two such bins no calibration error is given.

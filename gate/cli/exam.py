@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gate.atomic import flush_folder
+from gate.cores import cores
 from gate.errors import GateError, SuiteError, UsageError, shown
 from gate.lock import Lock, make_lock, read_lock, verify
 from gate.suite.suite import DEFINITION, LOCK
@@ -87,7 +88,7 @@ def _verify(folder: Path, lock: Lock) -> None:
 
 def _render(renderer: Path, into: Path, progress: Progress) -> None:
     """Run the renderer in a process of its own, and all that it starts in a session of theirs."""
-    count = min(os.cpu_count() or 1, PROCESSES)
+    count = min(cores(), PROCESSES)
     command = [sys.executable, "-m", renderer.name, "render", str(into.resolve()), "--processes", str(count)]
     last, before = "", 0
     # Where the package lies, so that nothing of the same name elsewhere can stand in for it.

@@ -22,21 +22,11 @@ from gate.compare.sides import (
 )
 from gate.compare.sums import named_sums
 from gate.compare.unreached import Unreached, standing
+from gate.cores import cores, each, hand_back_memory
 from gate.curves import average_precision, curves
 from gate.measures import Metric
-from gate.run.machine import cores
 from gate.suite import Slice
-from gate.table import (
-    ClipIndex,
-    EvidenceTable,
-    Floats,
-    Ints,
-    blocks,
-    by_score,
-    differing,
-    each,
-    hand_back_memory,
-)
+from gate.table import ClipIndex, EvidenceTable, Floats, Ints, blocks, by_score, differing
 
 
 def compare(

@@ -20,8 +20,9 @@ from gate.compare.sides import (
     part_of,
     usable,
 )
+from gate.cores import each, hand_back_memory
 from gate.suite import Slice
-from gate.table import ClipIndex, Floats, Ints, each, hand_back_memory
+from gate.table import ClipIndex, Floats, Ints
 
 
 def paired(

@@ -24,8 +24,10 @@ from gate.calibrate import (
     thresholds_path,
 )
 from gate.compare import Comparison, Question, Side, Unreached, new_errors, unreached_of
+from gate.cores import each
 from gate.curves import curves
 from gate.errors import ConfigError
+from gate.folded import Folded, folded, unfolded
 from gate.heads import series_of
 from gate.judge.policy import Policy, Rule
 from gate.lattice import NO_THRESHOLD
@@ -33,7 +35,7 @@ from gate.measures import metric
 from gate.run import Run, Store
 from gate.stacked import Stacked
 from gate.suite import ContractResult, Suite
-from gate.table import ClipIndex, Folded, Ints, blocks, by_score, each, empty, folded, mixed, unfolded
+from gate.table import ClipIndex, Ints, blocks, by_score, empty, mixed
 from gate.tasks import task_of
 
 Mask = NDArray[np.bool_]

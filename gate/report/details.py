@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle
 from gate.calibrate import OperatingPoint, threshold_codes
 from gate.compare import Comparison, Question, Side
+from gate.cores import each
 from gate.curves import Curves, curves
 from gate.judge.decision import Cell
 from gate.judge.layout import Layout
@@ -21,7 +22,7 @@ from gate.measures import metric
 from gate.report.moved import CLIPS, Chosen
 from gate.run import Store
 from gate.suite import Suite
-from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, each, sums_at
+from gate.table import ClipIndex, Entries, Floats, Ints, blocks, by_score, sums_at
 from gate.tasks import task_of
 
 #: Points of a curve, clips of a strip, named clips: enough for the eye, few enough for a thousand predictions.

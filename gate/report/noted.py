@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gate.bundle import Bundle
+from gate.cores import hand_back_memory
 from gate.errors import LockError
 from gate.lock import digest_of
 from gate.report.flips import parquet_of
@@ -24,7 +25,6 @@ from gate.run.resume import versions, witness
 from gate.run.session import device_name
 from gate.run.store import Store
 from gate.suite import Suite
-from gate.table import hand_back_memory
 from gate.tasks import Drawing
 
 if TYPE_CHECKING:

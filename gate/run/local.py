@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle
+from gate.folded import folded
 from gate.heads import Head
 from gate.run.feed import Given, Step, ahead, fed, steps
 from gate.run.machine import runtime
@@ -33,7 +34,7 @@ from gate.run.stack import bits
 from gate.run.store import Store
 from gate.run.summary import HeadSummary
 from gate.suite import Suite, Truths
-from gate.table import Ints, folded
+from gate.table import Ints
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]

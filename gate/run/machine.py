@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 from collections.abc import Collection
@@ -12,15 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gate.bundle import Network
+from gate.cores import cores
 
 Pairs = tuple[tuple[str, str], ...]
 #: Instructions for arithmetic; which of them a processor has decides how sums are ordered and rounded.
 _ARITHMETIC = re.compile(r"\b(?:avx|amx|fma|sse4|neon|asimd|sve|sme|bf16|i8mm|fphp)\w*")
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def runtime(networks: Collection[Network], device: str = "cpu") -> Pairs:

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.errors import EvidenceError, shown
+from gate.folded import Folded, narrowed
 from gate.heads import Head, series_of
 from gate.run.spans import Part, Span
 from gate.run.summary import HeadSummary
 from gate.strict import read_json
-from gate.table import EvidenceTable, Folded, narrowed
+from gate.table import EvidenceTable
 from gate.tasks import task_of
 
 Array = NDArray[Any]

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Network, program_bytes
+from gate.cores import cores
 from gate.errors import BundleError, GateError, UsageError, shown
 from gate.run import partition
-from gate.run.machine import cores
 from gate.run.wire import EndedError, receive, send
 
 Array = NDArray[Any]

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gate.cores import each
 from gate.errors import BundleError, EvidenceError
 from gate.heads import Head, series_of
 from gate.run.summary import HeadSummary
 from gate.suite import BoxTruth
-from gate.table import EvidenceTable, apart, each, empty, merge
+from gate.table import EvidenceTable, apart, empty, merge
 from gate.tasks import Batch, Boxes, task_of
 
 Array = NDArray[Any]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gate.errors import EvidenceError
+from gate.folded import Folded, adjoined, folded, unfolded
 from gate.heads import series_of
 from gate.run.partition import BATCH, groups_of
 from gate.run.summary import HeadSummary
 from gate.suite import Frames
-from gate.table import EvidenceTable, Folded, adjoined, empty, folded, unfolded
+from gate.table import EvidenceTable, empty
 from gate.tasks import task_of
 
 #: A suite has fewer than this many spans: a second run opens few files, and a killed one loses little of its work.
