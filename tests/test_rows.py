@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,3 +135,34 @@ def test_numbers_of_a_table_keep_every_bit_however_narrow_they_are_kept(values: 
     numbers = np.array(values, np.float64)[:, None]
     rows = np.arange(len(numbers))[::-1]
     assert _reader(numbers)(rows).tobytes() == numbers[rows].tobytes()
+
+
+KEYED = 'truth = { array = "signs.npz", key = "signs", rows = "frame_id" }'
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("values", [np.asarray, np.asfortranarray, lambda a: a.astype(">f8"), lambda a: a.astype("?")])
+def test_rows_of_an_archive_are_those_of_the_array(
+    tmp_path: Path, world: World, save: Callable[..., None], values: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    text = sign_only().replace('truth = { columns = "has_{channel}" }', KEYED)
+    write_suite(tmp_path, world, text=text, freeze=False)
+    order = np.argsort(world.ids)[::-1]
+    save(tmp_path / "signs.npz", signs=values(world.signs[order]), frame_id=np.array(world.ids)[order])
+    truths = open_suite(tmp_path).truths[0]
+    for rows in ([3, 4, 5], [7, 2, 2, 3], [0], []):
+        at = np.array(rows, np.int64)
+        assert np.array_equal(truths.read(at), world.signs[at])
+
+
+@pytest.mark.parametrize(("truth", "name"), [(SIGN, "signs.npy"), (KEYED, "signs.npz")])
+@pytest.mark.parametrize("harm", [lambda file: os.truncate(file, 130), os.unlink])
+def test_rows_that_are_gone_are_told(
+    tmp_path: Path, world: World, truth: str, name: str, harm: Callable[[Path], None]
+) -> None:
+    signs(tmp_path, world, world.signs, truth)
+    np.savez(tmp_path / "signs.npz", signs=world.signs, frame_id=np.array(world.ids))
+    truths = open_suite(tmp_path).truths[0]
+    harm(tmp_path / name)
+    with pytest.raises(SuiteError, match=f"{name}: the array cannot be read"):
+        truths.read(np.arange(3))

@@ -109,9 +109,12 @@ class Stack:
 
     def _instants(self) -> None:
         """Let the networks that remember answer on all frames of the round, instant by instant."""
-        # What a failed network answered before it failed is of some frames only, and nobody reads it.
-        whole = {s: np.concatenate(k) for s, k in self.kept.items() if k and s.rpartition(".")[0] not in self.failed}
-        self.kept = {}
+        whole: dict[str, Array] = {}
+        for source in list(self.kept):
+            parts = self.kept.pop(source)
+            # What a failed network answered before it failed is of some frames only, and nobody reads it.
+            if parts and source.rpartition(".")[0] not in self.failed:
+                whole[source] = np.concatenate(parts)
         for lanes, at in steps_of(self.lengths):
             now = {source: values[at] for source, values in whole.items()}
             for network in self.networks:

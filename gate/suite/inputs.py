@@ -15,6 +15,7 @@ from gate.errors import ConfigError, SuiteError, shown
 from gate.strict import relative_path
 from gate.suite.definition import Input
 from gate.suite.frames import Frames
+from gate.suite.rows import open_rows, rows_of
 
 Array = NDArray[Any]
 _EIGHT_BIT = ("RGB", "L", "P", "1", "CMYK", "YCbCr")  # all others lose depth or transparency on the way to RGB
@@ -113,36 +114,6 @@ def read_array(path: Path) -> Array:
     raise SuiteError("arrays are .npy or .safetensors files", where=str(path))
 
 
-def open_rows(path: Path) -> Array:
-    """A .npy file of all frames, (N, ...), mapped into memory: only the rows that are asked for are read.
-
-    Raises SuiteError; nothing is unpickled.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix == ".npy" else None
-    except FileNotFoundError as error:
-        raise SuiteError("no such file", where=str(path)) from error
-    except Exception as error:  # numpy raises many kinds; each means "not such a file"
-        raise SuiteError(f"the array cannot be read: {shown(error)}", where=str(path)) from error
-    if array is None or array.ndim < 1:
-        raise SuiteError("an array of all frames is a .npy file with one row a frame", where=str(path))
-    return array
-
-
-def rows_of(column: str, frames: Frames, array: Array, *, where: str) -> NDArray[np.int64]:
-    """Which row of an array each frame has, (F,). Raises ConfigError without the column, SuiteError for no such row."""
-    if column not in frames.columns:
-        raise ConfigError(f"there is no column '{shown(column)}' in the frame table", where=where)
-    rows = frames.columns[column]
-    if rows.dtype.kind not in "iu" or ((rows < 0) | (rows >= len(array))).any():
-        raise SuiteError(
-            f"column {shown(column)} does not hold rows of an array of {len(array)} rows: 0 to {len(array) - 1}",
-            where=where,
-            mend="mend the frame table, or write the array anew",
-        )
-    return rows.astype(np.int64)
-
-
 def picture(given: Input, name: str, files: Mapping[str, list[str]], root: Path, frames: Frames, k: int) -> Array:
     """Pixels of an image input at the frame at position k, (H, W, 3) uint8. Raises SuiteError."""
     path = root / files[name][k]
@@ -154,13 +125,13 @@ def picture(given: Input, name: str, files: Mapping[str, list[str]], root: Path,
 def _pixels(given: Input, path: Path, frames: Frames, at: Array) -> Array:
     """Rows of an array of pictures, (len(at), H, W, 3) uint8."""
     array = open_rows(path)
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+    if array.dtype != np.uint8 or len(array.shape) != 4 or array.shape[3] != 3:
         raise SuiteError(
             f"pictures of shape {array.shape} and type {array.dtype}",
             where=str(path),
             mend="write (frames, height, width, 3) uint8, RGB",
         )
-    return array[rows_of(str(given.row), frames, array, where=str(path))[at]]
+    return array.read(rows_of(str(given.row), frames, array, where=str(path))[at])
 
 
 def read_inputs(
@@ -185,7 +156,7 @@ def _packed(given: Input, name: str, files: Mapping[str, list[str]], root: Path,
         values = np.ascontiguousarray(_pixels(given, path, frames, rows).transpose(0, 3, 1, 2))
     else:
         array = open_rows(path)
-        values = array[rows_of(str(given.row), frames, array, where=str(path))[rows]]
+        values = array.read(rows_of(str(given.row), frames, array, where=str(path))[rows])
     return _checked(values, given, name, str(path), values.shape[1:])
 
 

@@ -15,7 +15,8 @@ from gate.heads import Head
 from gate.strict import NAME, relative_path
 from gate.suite.definition import HeadRule, head_of
 from gate.suite.frames import Frames, read_table
-from gate.suite.inputs import file_names, open_rows, read_array, read_picture, rows_of
+from gate.suite.inputs import file_names, read_array, read_picture
+from gate.suite.rows import open_member, open_rows, rows_of
 
 Array = NDArray[Any]
 
@@ -203,22 +204,14 @@ def _array_reader(rule: HeadRule, frames: Frames, path: Path, where: str) -> Cal
     if rule.truth.row is not None:
         array = open_rows(path)
         row = rows_of(rule.truth.row, frames, array, where=f"{where}, file {path.name}")
-        return lambda at: np.asarray(array[row[at]])
-    key, name = str(rule.truth.key), str(rule.truth.rows)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            missing = [wanted for wanted in (key, name) if wanted not in arrays]
-            values, ids = (None, None) if missing else (arrays[key], arrays[name].astype(str))
-    except Exception as error:  # numpy raises many kinds; each means "not such a file"
-        raise SuiteError(f"the arrays cannot be read: {shown(error)}", where=str(path)) from error
-    if values is None or ids is None:
-        raise SuiteError(f"there is no array '{shown(missing[0])}'", where=f"{where}, file {path.name}")
-    if ids.ndim != 1 or values.ndim < 1 or len(ids) != len(values):
+        return lambda at: array.read(row[at])
+    array, ids = open_member(path, str(rule.truth.key), str(rule.truth.rows), where=where)
+    if ids.ndim != 1 or array.shape[:1] != ids.shape:
         raise SuiteError(
-            f"truths of shape {values.shape} for row ids of shape {ids.shape}", where=f"{where}, file {path.name}"
+            f"truths of shape {array.shape} for row ids of shape {ids.shape}", where=f"{where}, file {path.name}"
         )
     rows = _rows_of(ids, frames, str(path))
-    return lambda at: values[rows[at]]
+    return lambda at: array.read(rows[at])
 
 
 def _box_reader(rule: HeadRule, frames: Frames, path: Path, frame_id: str) -> Callable[[Array], BoxTruth]:
