@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +17,8 @@ from gate.table import _CODE, EvidenceTable, Ints, empty, sum_equal_keys
 
 #: Entries of each table that are sorted together with those of the others.
 _SORTED = 1 << 15
+#: Bytes that are worth a file.
+_ASIDE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,33 @@ def unfolded(table: Folded, rows: Ints | None = None) -> EvidenceTable:
         return unfolded(Folded(table.bare.take(rows), table.rows[rows], fall, cell, counts))
     keys = _keys(table, np.r_[0, np.cumsum(table.rows)], (0, len(table.fall)), _CODE, np.int64)
     return replace(table.bare, keys=keys, counts=table.counts.astype(np.int64))
+
+
+def set_aside(tables: Sequence[Folded]) -> list[Folded]:
+    """The same tables with entries and sums in one nameless file, which ends with them: the system can take their
+    memory, so that a suite of any size fits. Where nothing can be written they stay as they are.
+    """
+    arrays = [array for table in tables for array in (table.fall, table.cell, table.counts, table.bare.moments)]
+    if sum(array.nbytes for array in arrays) < _ASIDE:
+        return list(tables)
+    starts: list[int] = []
+    try:
+        with tempfile.TemporaryFile() as file:
+            for array in arrays:
+                starts.append(file.seek(-file.tell() % array.itemsize, os.SEEK_CUR))
+                file.write(np.ascontiguousarray(array).data)
+            file.flush()
+            # Only read, and of a file that nobody else can name: it does not become shorter under its readers.
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError:
+        return list(tables)
+    there: list[NDArray[Any]] = [
+        np.frombuffer(held, a.dtype, a.size, start).reshape(a.shape) for a, start in zip(arrays, starts, strict=True)
+    ]
+    return [
+        Folded(replace(table.bare, moments=moments), table.rows, fall, cell, counts)
+        for table, fall, cell, counts, moments in zip(tables, *(there[k::4] for k in range(4)), strict=True)
+    ]
 
 
 def narrowed(values: NDArray[np.integer]) -> NDArray[np.integer]:

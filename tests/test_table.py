@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from gate import folded as module
 from gate.cores import each
 from gate.errors import EvidenceError
 from gate.evidence import STEPS, Evidence, Moments
-from gate.folded import adjoined, folded, unfolded
+from gate.folded import adjoined, folded, set_aside, unfolded
 from gate.heads import Series
 from gate.lattice import MISSED, encode
 from gate.stacked import Stacked
@@ -298,6 +300,31 @@ def test_a_folded_table_unfolds_to_itself(table: EvidenceTable, many: bool) -> N
     assert unfolded(narrow) == table
     assert narrow.cell.dtype == (np.uint32 if many and len(table.keys) else np.uint8)
     assert narrow.counts.dtype == np.uint8
+
+
+@laws
+@given(st.lists(st.tuples(tables, st.booleans()), max_size=3))
+def test_tables_that_are_set_aside_are_the_same_and_leave_no_file(drawn: list[tuple[EvidenceTable, bool]]) -> None:
+    narrow = [folded(replace(table, counts=table.counts + (1 << 40) * wide)) for table, wide in drawn]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_ASIDE", 1)
+        patch.setattr(tempfile, "tempdir", folder)
+        aside = set_aside(narrow)
+        assert not list(Path(folder).iterdir())
+    for one, other in zip(aside, narrow, strict=True):
+        assert unfolded(one) == unfolded(other)
+        for column in ("fall", "cell", "counts"):
+            values = getattr(one, column)
+            assert values.dtype == getattr(other, column).dtype
+            assert values.flags.aligned
+            assert not values.flags.owndata or not any(len(table.keys) for table, _ in drawn)
+
+
+def test_tables_stay_in_memory_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_ASIDE", 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    narrow = folded(table_of([(0, 0, True, 1023)], []))
+    assert set_aside([narrow])[0] is narrow
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 1 << 15])

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.bundle import Bundle
-from gate.folded import folded
+from gate.folded import folded, set_aside
 from gate.heads import Head
 from gate.run.feed import Given, Step, ahead, fed, steps
 from gate.run.machine import runtime
@@ -242,14 +242,16 @@ def _span(
             if not given.step.rest:
                 done += len(rows)
                 progress(done)
+    # Head by head, and what was added batch by batch is let go.
+    tables = set_aside([folded(reducers.pop(name).table()) for name in summaries])
     parts = {}
-    for name, reducer in reducers.items():
+    for (name, summary), table in zip(summaries.items(), tables, strict=True):
         failed = {
-            n: session.failed[n] for o in outputs_of(reducer.head) if (n := o.partition(".")[0]) in session.failed
+            n: session.failed[n] for o in outputs_of(summary.head) if (n := o.partition(".")[0]) in session.failed
         }
         if failed:
-            summaries[name].refused = "; ".join(f"network {n}: {why}" for n, why in failed.items())
-        parts[name] = settled(folded(reducer.table()), reducer.summary, passing=bool(failed))
+            summary.refused = "; ".join(f"network {n}: {why}" for n, why in failed.items())
+        parts[name] = settled(table, summary, passing=bool(failed))
     return parts
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gate.errors import EvidenceError
-from gate.folded import Folded, adjoined, folded, unfolded
+from gate.folded import Folded, adjoined, folded, set_aside, unfolded
 from gate.heads import series_of
 from gate.run.partition import BATCH, groups_of
 from gate.run.summary import HeadSummary
@@ -122,7 +122,7 @@ def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
     for part in parts:
         _add(summary, part.summary)
     try:
-        table = adjoined([part.table for part in parts], [span.first for span in spans], cells)
+        (table,) = set_aside([adjoined([part.table for part in parts], [span.first for span in spans], cells)])
     except EvidenceError as error:
         summary.refused = summary.refused or error.what
         bare = parts[0].table.bare

@@ -68,19 +68,23 @@ class Stack:
         self.late = late_of(networks)
         remembered = [n for n in networks if n.name in self.late]
         sources = {source for n in remembered for name, source in n.inputs if name not in n.state}
+        self.read = {source for n in networks for _, source in n.inputs}
         self.early = {s for s in sources if "." not in s or s.partition(".")[0] not in self.late}
         self.memory: dict[tuple[str, str], Array] = {}
-        self.kept: dict[str, list[Array]] = {}
+        self.kept: dict[str, Array] = {}
+        self.spare: dict[str, Array] = {}
         self.lengths: Sequence[int] = ()
         self.answers: dict[str, Outputs] = {}
         self.ran: dict[str, list[str]] = {}
-        self.done = 0
+        self.begun = self.done = 0
 
     def begin(self, lengths: Sequence[int], fresh: bool) -> None:
         """A round begins; lengths: frames of each clip; fresh: clips begin here."""
         if fresh:
             self.memory.clear()
-        self.lengths, self.kept, self.answers, self.done = lengths, {source: [] for source in self.early}, {}, 0
+        self.spare |= self.kept
+        self.spare |= {output: values for told in self.answers.values() for output, (values, _) in told.items()}
+        self.lengths, self.kept, self.answers, self.begun, self.done = lengths, {}, {}, 0, 0
 
     def batch(self, inputs: Mapping[str, Array]) -> Iterator[Told]:
         """What each network that remembers nothing answers on the next frames of the round."""
@@ -88,11 +92,31 @@ class Stack:
         for network in self.networks:
             if network.name not in self.late:
                 given = self._run(network, lambda n, now=now: {name: now[source] for name, source in n.inputs})
-                now |= {name: values for name, (values, _) in given.items()}
+                now |= {name: values for name, (values, _) in given.items() if name in self.read}
                 yield network.name, list(given), {o: given[o] for o in given if o in self.give}
-        for source, kept in self.kept.items():
-            if source in now:
-                kept.append(now[source])
+        frames = 0
+        for source in self.early & now.keys():
+            frames = len(now[source])
+            self._hold(source, now[source])
+        self.begun += frames
+
+    def _hold(self, source: str, values: Array) -> None:
+        """Keep what networks that remember read of a batch."""
+        if source not in self.kept:
+            self.kept[source] = self._room(source, values)
+        if self.kept[source].shape[1:] != values.shape[1:]:
+            self.failed[source.rpartition(".")[0]] = f"the shape of its output {source} changes from frame to frame"
+        else:
+            self.kept[source][self.begun : self.begun + len(values)] = values
+
+    def _room(self, name: str, like: Array) -> Array:
+        """An array for values like these of all frames of a round. That of the round before, if it fits: every new one
+        leaves a hole where it ends, and memory would grow with the number of rounds.
+        """
+        frames, spare = sum(self.lengths), self.spare.pop(name, None)
+        if spare is None or spare.shape[1:] != like.shape[1:] or spare.dtype != like.dtype or len(spare) < frames:
+            return np.empty((frames, *like.shape[1:]), like.dtype)
+        return spare
 
     def rest(self, frames: int) -> Iterator[Told]:
         """What the other networks answer on so many frames more of the round, whose batches are all done."""
@@ -109,12 +133,8 @@ class Stack:
 
     def _instants(self) -> None:
         """Let the networks that remember answer on all frames of the round, instant by instant."""
-        whole: dict[str, Array] = {}
-        for source in list(self.kept):
-            parts = self.kept.pop(source)
-            # What a failed network answered before it failed is of some frames only, and nobody reads it.
-            if parts and source.rpartition(".")[0] not in self.failed:
-                whole[source] = np.concatenate(parts)
+        # What a failed network answered before it failed is of some frames only, and nobody reads it.
+        whole = {s: values for s, values in self.kept.items() if s.rpartition(".")[0] not in self.failed}
         for lanes, at in steps_of(self.lengths):
             now = {source: values[at] for source, values in whole.items()}
             for network in self.networks:
@@ -131,7 +151,7 @@ class Stack:
         for output in self.give & given.keys():
             values, kind = given[output]
             if output not in answers:
-                answers[output] = np.empty((sum(self.lengths), *values.shape[1:]), values.dtype), kind
+                answers[output] = self._room(output, values), kind
             if answers[output][0].shape[1:] != values.shape[1:]:
                 self.failed[network.name] = f"the shape of its output {output} changes from frame to frame"
                 return

@@ -54,8 +54,8 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                     stack.begin(head["lengths"], head["fresh"])
                     send(connection, {"done": True})
                 case "batch":
-                    fed = {name: as_fed(values) for name, values in arrays.items()}
-                    _answer(connection, stack, stack.batch(fed))
+                    # Nothing is held on to: it would lie beside the next batch when that is received.
+                    _answer(connection, stack, stack.batch({name: as_fed(arrays.pop(name)) for name in list(arrays)}))
                 case "rest":
                     _answer(connection, stack, stack.rest(head["frames"]))
                 case "time":
