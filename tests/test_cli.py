@@ -163,20 +163,36 @@ def test_an_unknown_command_or_option_ends_with_two(tmp_path: Path, words: tuple
 # Ctrl-C
 
 
-def test_ctrl_c_ends_with_130_writes_nothing_and_leaves_no_process_behind(releases: Path) -> None:
+#: What is replaced so that `compare` halts, and how the last line before that begins.
+HALTS = {
+    "before the candidate runs": ("incumbent:", "pipeline._run_what_changed = lambda *given: time.sleep(600)"),
+    "while contracts are checked": (
+        "asked",
+        "check = contracts.check_all\n"
+        "def stopped(worker, *given):\n"
+        "    worker.send_signal(signal.SIGSTOP)\n"
+        "    print('asked', file=sys.stderr, flush=True)\n"
+        "    return check(worker, *given)\n"
+        "contracts.check_all = stopped",
+    ),
+}
+
+
+@pytest.mark.parametrize("when", HALTS)
+def test_ctrl_c_ends_with_130_writes_nothing_and_leaves_no_process_behind(releases: Path, when: str) -> None:
     mark = f"GATE_TEST_{uuid.uuid4().hex}"
     before = sorted(releases.rglob("*"))
-    # When the incumbent ran it halts, and so does the contract worker, which nobody has asked yet.
+    last, halt = HALTS[when]
     code = (
-        "import time\nfrom gate import pipeline\nfrom gate.cli import main\n"
-        "pipeline._run_what_changed = lambda *given: time.sleep(600)\nmain()\n"
+        "import signal, sys, time\nfrom gate import pipeline\nfrom gate.cli import main\n"
+        f"from gate.run import contracts\n{halt}\nmain()\n"
     )
     # Its own session: the signal is for it alone.
     alone = {"env": {**os.environ, mark: "1"}, "start_new_session": True, "preexec_fn": heed_interrupts}
     process = start(*COMPARE, cwd=releases, program=("-c", code), **alone)
     assert process.stderr is not None
-    first = process.stderr.readline()
-    assert first.startswith("incumbent:")
+    while not (line := process.stderr.readline()).startswith(last):
+        assert line, "it has ended"
     if Path("/proc/self/environ").exists():
         until(lambda: len(those_with(mark, "environ")) == 2, "gate and its contract worker")
     process.send_signal(signal.SIGINT)
