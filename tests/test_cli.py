@@ -163,41 +163,49 @@ def test_an_unknown_command_or_option_ends_with_two(tmp_path: Path, words: tuple
 # Ctrl-C
 
 
-#: What is replaced so that `compare` halts, and how the last line before that begins.
-HALTS = {
-    "before the candidate runs": ("incumbent:", "pipeline._run_what_changed = lambda *given: time.sleep(600)"),
-    "while contracts are checked": (
-        "asked",
-        "check = contracts.check_all\n"
-        "def stopped(worker, *given):\n"
-        "    worker.send_signal(signal.SIGSTOP)\n"
-        "    print('asked', file=sys.stderr, flush=True)\n"
-        "    return check(worker, *given)\n"
-        "contracts.check_all = stopped",
-    ),
-}
+#: `gate compare` that halts and says so: before the candidate runs, or while a contract worker that stopped is asked.
+HALTING = """\
+import signal, sys, threading, time
+from gate import pipeline
+from gate.cli import main
+from gate.run import contracts
+
+asked, check = threading.Event(), contracts.check_all
+
+def stopped(worker, *given):
+    worker.send_signal(signal.SIGSTOP)
+    asked.set()
+    return check(worker, *given)
+
+def halt(*given):
+    if when == "checked":
+        asked.wait()
+    print("halted", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(0.1)
+
+when = sys.argv.pop()
+contracts.check_all = stopped
+setattr(pipeline, {"run": "_run_what_changed", "checked": "layout_of"}[when], halt)
+main()
+"""
 
 
-@pytest.mark.parametrize("when", HALTS)
+@pytest.mark.parametrize("when", ["run", "checked"])
 def test_ctrl_c_ends_with_130_writes_nothing_and_leaves_no_process_behind(releases: Path, when: str) -> None:
     mark = f"GATE_TEST_{uuid.uuid4().hex}"
     before = sorted(releases.rglob("*"))
-    last, halt = HALTS[when]
-    code = (
-        "import signal, sys, time\nfrom gate import pipeline\nfrom gate.cli import main\n"
-        f"from gate.run import contracts\n{halt}\nmain()\n"
-    )
     # Its own session: the signal is for it alone.
     alone = {"env": {**os.environ, mark: "1"}, "start_new_session": True, "preexec_fn": heed_interrupts}
-    process = start(*COMPARE, cwd=releases, program=("-c", code), **alone)
+    process = start(*COMPARE, when, cwd=releases, program=("-c", HALTING), **alone)
     assert process.stderr is not None
-    while not (line := process.stderr.readline()).startswith(last):
+    while (line := process.stderr.readline()) != "halted\n":
         assert line, "it has ended"
     if Path("/proc/self/environ").exists():
         until(lambda: len(those_with(mark, "environ")) == 2, "gate and its contract worker")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
     assert out == ""
