@@ -304,7 +304,7 @@ def test_two_runs_at_once_share_a_store(exam: Path, plain: Run, tmp_path: Path) 
 
 
 def test_a_store_that_another_run_makes_and_fills_meanwhile_is_a_store(
-    exam: Path, plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look, root = os.listdir, tmp_path / "store"
 
