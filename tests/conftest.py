@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.programs import Programs
 from tests.support.tiny import World, make_world, predict, with_images, without_worker, write_bundle, write_suite
+
+#: As hypothesis has it, here and in CI, but that no law fails because a machine is busy.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

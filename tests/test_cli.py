@@ -19,6 +19,7 @@ import pytest
 from gate.bundle import read_bundle
 from gate.run import read_evidence, run
 from gate.suite import read_suite
+from tests.support.processes import heed_interrupts, those_with, until
 from tests.support.programs import Programs
 from tests.support.tiny import (
     Ended,
@@ -162,38 +163,54 @@ def test_an_unknown_command_or_option_ends_with_two(tmp_path: Path, words: tuple
 # Ctrl-C
 
 
-def processes_with(mark: str) -> list[int]:
-    """Processes whose environment holds `mark`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:  # gone meanwhile, or not ours
-            continue
-    return found
+#: `gate compare` that halts and says so: before the candidate runs, or while a contract worker that stopped is asked.
+HALTING = """\
+import signal, sys, threading, time
+from gate import pipeline
+from gate.cli import main
+from gate.run import contracts
+
+asked, check = threading.Event(), contracts.check_all
+
+def stopped(worker, *given):
+    worker.send_signal(signal.SIGSTOP)
+    asked.set()
+    return check(worker, *given)
+
+def halt(*given):
+    if when == "checked":
+        asked.wait()
+    print("halted", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(0.1)
+
+when = sys.argv.pop()
+contracts.check_all = stopped
+setattr(pipeline, {"run": "_run_what_changed", "checked": "layout_of"}[when], halt)
+main()
+"""
 
 
-def test_ctrl_c_ends_with_130_writes_nothing_and_leaves_no_process_behind(releases: Path) -> None:
+@pytest.mark.parametrize("when", ["run", "checked"])
+def test_ctrl_c_ends_with_130_writes_nothing_and_leaves_no_process_behind(releases: Path, when: str) -> None:
     mark = f"GATE_TEST_{uuid.uuid4().hex}"
     before = sorted(releases.rglob("*"))
-    # Its own session: the signal is for it alone. After its first line it waits for the contract worker, for seconds.
-    # Started in the background of a shell, a process ignores the signal, and so does what it starts.
-    heard = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    process = start(*COMPARE, cwd=releases, env={**os.environ, mark: "1"}, **heard)
+    # Its own session: the signal is for it alone.
+    alone = {"env": {**os.environ, mark: "1"}, "start_new_session": True, "preexec_fn": heed_interrupts}
+    process = start(*COMPARE, when, cwd=releases, program=("-c", HALTING), **alone)
     assert process.stderr is not None
-    first = process.stderr.readline()
-    assert first.startswith("incumbent:")
+    while (line := process.stderr.readline()) != "halted\n":
+        assert line, "it has ended"
     if Path("/proc/self/environ").exists():
-        assert len(processes_with(mark)) == 2, "gate and its contract worker"
+        until(lambda: len(those_with(mark, "environ")) == 2, "gate and its contract worker")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
     assert out == ""
     assert sorted(set(releases.rglob("*")) - set(before)) == [releases / "out"]
-    assert processes_with(mark) == []
+    assert those_with(mark, "environ") == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ import pytest
 from gate.cli.exam import ABANDONED_S, rendered
 from gate.errors import LockError, SuiteError, UsageError
 from gate.lock import make_lock, read_lock, write_lock
+from tests.support.processes import heed_interrupts, kill, those_with, until
 
 ROOT = Path(__file__).resolve().parents[1]
 RENDERER = """\
@@ -124,24 +124,13 @@ def test_two_that_render_at_once_end_with_the_same_exam(exam: Made) -> None:
     assert [p.name for p in cache.iterdir()] == [first.name]
 
 
-SLOW = RENDERER.replace("    print(", "    k and wait()\n    print(").replace(
+#: Does not end, nor does what it starts; a line is told when the next one begins, so it halts after its second.
+SLOW = RENDERER.replace("flush=True)", "flush=True)\n    k and time.sleep(600)").replace(
     "from pathlib import Path",
     """from pathlib import Path
 from subprocess import Popen
-Popen([sys.executable, "-c", "import time; time.sleep(60)", sys.argv[2]])
-def wait():
-    time.sleep(60)""",
+Popen([sys.executable, "-c", "import time; time.sleep(600)", sys.argv[2]])""",
 )
-
-
-def living(word: str) -> list[int]:
-    """Processes of whose command line `word` is a part."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if word.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -154,15 +143,16 @@ def test_a_kill_leaves_no_exam_behind(exam: Made, how: signal.Signals) -> None:
         "rendered(exam, renderer, cache, lambda folder: None, lambda done, of: print(done, flush=True))"
     )
     command = [sys.executable, "-c", code, str(exam[0]), str(exam[1]), str(cache)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as gate:
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "preexec_fn": heed_interrupts}
+    with subprocess.Popen(command, cwd=ROOT, **quiet) as gate:
         assert gate.stdout is not None
         assert gate.stdout.readline() == "1\n"
-        assert len(living(".rendering-")) >= 2
-        gate.send_signal(how)
-        gate.wait(30)
-    mine = living(str(cache))
-    for process in mine:
-        os.kill(process, signal.SIGKILL)
+        try:
+            until(lambda: len(those_with(f"{cache}/.rendering-")) == 2, "the renderer, and what it starts")
+        finally:
+            gate.send_signal(how)
+    mine = those_with(str(cache))
+    kill(*mine)
     if how == signal.SIGINT:
         assert (mine, list(cache.iterdir())) == ([], [])
         return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
@@ -27,6 +25,7 @@ from gate.run.resume import made_by
 from gate.run.signature import Forward
 from gate.suite import read_suite
 from tests.support.hydra import archive, edited, nodes_of
+from tests.support.processes import kill
 from tests.support.tiny import IMAGE, POLICY, SUITE, World, gate, refreeze, with_images
 
 HEADS = ("sign", "range", "spare")
@@ -362,8 +361,7 @@ def test_what_one_side_could_not_be_asked_in_the_spot_check_is_run_instead(
     def dying(*given: Any, **named: Any) -> Any:
         begun = begin(*given, **named)
         if named.get("whole"):
-            for worker in session._kept.values():
-                os.kill(worker.pid, signal.SIGKILL)
+            kill(*(worker.pid for worker in session._kept.values()))
         return begun
 
     monkeypatch.setattr(local, "Session", dying)
@@ -383,8 +381,7 @@ def test_a_worker_that_was_killed_before_the_spot_check_is_replaced(
     differing = pipeline._differing
 
     def killed(*given: Any) -> Any:
-        for worker in session._kept.values():
-            os.kill(worker.pid, signal.SIGKILL)
+        kill(*(worker.pid for worker in session._kept.values()))
         return differing(*given)
 
     monkeypatch.setattr(pipeline, "_differing", killed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,19 @@ def test_only_a_few_batches_are_decoded_ahead(
     run(read_bundle(recorded(tmp_path, world, answers(world))), read_suite(suite_folder), progress=progress)
     assert done == len(world.ids)
     assert max(ahead) <= feed.AHEAD + 3
+
+
+def test_an_interrupt_while_the_last_decoder_ends_is_not_lost(
+    world: World, suite_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(ThreadPoolExecutor):
+        def shutdown(self, *given: Any, **named: Any) -> None:
+            super().shutdown(*given, **named)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(feed, "ThreadPoolExecutor", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(recorded(tmp_path, world, answers(world)), suite_folder)
 
 
 Break = Callable[[dict[str, Array]], None]

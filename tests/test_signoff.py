@@ -189,7 +189,7 @@ def pages(html: str, folder: Path, paper: str) -> int:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
              "--disable-background-networking", "--disable-component-update", "--no-pdf-header-footer",
              f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={target}"]  # fmt: skip
-    subprocess.run([browser, *flags, source.as_uri()], capture_output=True, timeout=120, check=True)
+    subprocess.run([browser, *flags, source.as_uri()], capture_output=True, timeout=600, check=True)
     printed = target.read_bytes()
     return len(re.findall(rb"/Type\s*/Page\b", printed))
 

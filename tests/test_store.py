@@ -303,6 +303,21 @@ def test_two_runs_at_once_share_a_store(exam: Path, plain: Run, tmp_path: Path) 
     assert len(found.stored) == 4
 
 
+def test_a_store_that_another_run_makes_and_fills_meanwhile_is_a_store(
+    exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, root = os.listdir, tmp_path / "store"
+
+    def late(folder: Path) -> list[str]:
+        monkeypatch.setattr(os, "listdir", look)
+        ran(exam, opened(root))
+        return look(folder)
+
+    monkeypatch.setattr(os, "listdir", late)
+    assert len(ran(exam, opened(root)).stored) == 4
+    assert len(packs(root)) == 12
+
+
 # Damaged
 
 
@@ -480,7 +495,7 @@ def aged(root: Path, *ages_s: float) -> list[Path]:
 
 
 def test_above_the_limit_what_was_not_used_for_longest_goes_and_the_young_stay(filled: Path) -> None:
-    found = aged(filled, 30, *range(1200, 100, -100))
+    found = aged(filled, 0, *range(1200, 100, -100))
     sizes = [p.stat().st_size for p in found]
     store = opened(filled)
     collect(replace(store, limit=sum(sizes) - sizes[1] - 1))

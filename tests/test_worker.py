@@ -35,7 +35,7 @@ from gate.run.process import FallenError, Said, Worker, answer, end, request, st
 from gate.run.replay import replay
 from gate.run.wire import EndedError, receive, send
 from gate.suite import read_suite
-from tests.support.processes import gone, ours
+from tests.support.processes import PATIENCE_S, gone, heed_interrupts, kill, ours
 from tests.support.rogues import Rogues
 from tests.support.tiny import IMAGE, POLICY, Ended, World, gate, refreeze, sign_only, with_images, without_worker
 
@@ -382,17 +382,16 @@ def test_the_frames_of_a_report_outlive_a_worker(stage: Path) -> None:
     def answers() -> list[bytes]:
         return [side["cam.sign"].outputs[""].tobytes() for _, (side,) in replay([made], suite, ["cam.sign"], clips)]
 
+    session.end_workers()  # those of other tests, which may have died with their nursery
     whole = answers()
     assert len(whole) > 1
-    for worker in session._kept.values():
-        os.kill(worker.pid, signal.SIGKILL)
+    kill(*(worker.pid for worker in session._kept.values()))
     assert answers() == whole
     told = []
     for rows, (side,) in replay([made], suite, ["cam.sign"], clips):
         told.append(side["cam.sign"].outputs[""].tobytes())
         if len(told) == 1:
-            for worker in session._kept.values():
-                os.kill(worker.pid, signal.SIGKILL)
+            kill(*(worker.pid for worker in session._kept.values()))
         assert len(rows) == len(side["cam.sign"].rows)
     assert told == whole
 
@@ -417,10 +416,8 @@ def test_frames_that_a_report_lacks_since_a_worker_died_twice_are_told_on_the_pa
 def test_a_worker_that_stops_is_not_waited_for(stage: Path, killer: Callable[..., list[int]]) -> None:
     """It takes no more input either: what is sent to it does not fit into the connection."""
     killer(lambda n: True, signal.SIGSTOP)
-    begun = time.monotonic()
     with pytest.raises(GateError, match="worker processes fail: it gave no answer within 4 s"):
         ran(stage)
-    assert time.monotonic() - begun < 60  # not a speed: it would wait for ever
 
 
 def test_a_large_request_to_a_worker_that_stopped_is_given_up(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,8 +430,9 @@ def test_a_large_request_to_a_worker_that_stopped_is_given_up(worker: Worker, mo
 
 @linux
 def test_with_the_nursery_its_workers_die_and_the_next_run_has_a_new_one(stage: Path) -> None:
+    session.end_workers()  # those of other tests may have another one
     honest = ran(stage)
-    found = next(iter(session._kept.values()))
+    (found,) = session._kept.values()
     os.kill(found.nursery, signal.SIGKILL)
     gone(found.pid)
     again = ran(stage)
@@ -470,7 +468,7 @@ def hanging(stage: Path, rogues: Rogues) -> Iterator[tuple[subprocess.Popen[str]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # else it is ignored where the tests ignore it
+        preexec_fn=heed_interrupts,
     )
     assert child.stdout is not None
     line = child.stdout.readline()
@@ -507,7 +505,7 @@ def test_when_gate_and_its_nursery_are_killed_nothing_of_it_is_left(hanging: Han
 def test_an_interrupt_ends_a_run_at_once_and_is_no_verdict(hanging: Hanging) -> None:
     child, pids = hanging
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 130
     assert "Traceback" not in err
     gone(*pids)

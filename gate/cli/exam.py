@@ -113,6 +113,7 @@ def _render(renderer: Path, into: Path, progress: Progress) -> None:
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
+            child.stderr.read()  # ends when all of them are gone: nobody writes into a folder that is being removed
             raise
     if child.returncode:
         why = shown(last, 300) if child.returncode > 0 else f"killed by signal {-child.returncode}"

@@ -34,7 +34,8 @@ def contract_checks(suite: Suite, compared: str, store: Store | None) -> Iterato
     rests = [suite.digest, np.__version__, *(library(name) for name in ("great_expectations", "pandas"))]
     pair = json.dumps([*rests, compared])
     seen = known(store, "compared", pair) is not None
-    with contract_worker(suite.root, ahead=not seen) as worker, ThreadPoolExecutor(1, "contracts") as beside:
+    # The process ends before the thread does: after an error or an interrupt nobody waits for its answer.
+    with ThreadPoolExecutor(1, "contracts") as beside, contract_worker(suite.root, ahead=not seen) as worker:
 
         def check(predictions: Mapping[str, Table]) -> tuple[ContractResult, ...]:
             told = {name: {k: v.tolist() for k, v in table.items()} for name, table in predictions.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -59,9 +59,9 @@ def steps(rounds: Iterable[Round], *, rest: bool, wanted: NDArray[Any] | None = 
 
 def fed(
     suite: Suite, names: Iterable[str], early: Sequence[Truths], late: Sequence[Truths], turns: Iterable[Step]
-) -> Iterator[Given]:
+) -> Generator[Given]:
     """Steps with the inputs of that name and the truths of the heads that are answered there; decoded in a thread of
-    their own, `AHEAD` in waiting, or what fills `ROOM`.
+    their own, `AHEAD` in waiting, or what fills `ROOM`. Whoever does not ask for all of them closes it.
     """
     wanted = set(names)
     inputs = {name: given for name, given in suite.inputs.items() if name in wanted}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -177,9 +177,13 @@ def _answered(
                     at_work = _at_work(session, suite, asked, recorded, spans[k:])
                 parts = _span(at_work, suite, recorded, span, ran, advance)
             except FallenError as fallen:
+                if at_work is not None:
+                    at_work.feed.close()
                 at_work = None
                 blame(fallen, deaths, broken)
         yield parts
+    if at_work is not None:  # closed here, and not by whoever collects the garbage: there an interrupt is lost
+        at_work.feed.close()
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ class _AtWork:
     early: Sequence[Truths]
     late: Sequence[Truths]
     turns: Callable[[Span], Iterator[Step]]
-    feed: Iterator[Given]
+    feed: Generator[Given]
 
 
 def _at_work(
@@ -279,12 +283,13 @@ def _watched(bundle: Bundle, suite: Suite, watch: Watch, device: str) -> dict[st
     session.open()
     turns = steps(rounds_of(suite.frames, *group), rest=bool(session.late), wanted=chosen)
     found: dict[str, str] = {}
-    for given in fed(suite, session.inputs, (), (), turns):
-        said = session.say(given)
-        if chosen[given.step.rows].any():
-            found |= {o: bits(said.outputs[o]) for o in sorted(watch.outputs) if o in said.outputs}
-            if given.step.rest or not session.late:
-                break
+    with contextlib.closing(fed(suite, session.inputs, (), (), turns)) as feed:
+        for given in feed:
+            said = session.say(given)
+            if chosen[given.step.rows].any():
+                found |= {o: bits(said.outputs[o]) for o in sorted(watch.outputs) if o in said.outputs}
+                if given.step.rest or not session.late:
+                    break
     return found
 
 

@@ -33,11 +33,13 @@ _PDEATHSIG = 1
 def main() -> None:
     """Serve requests, a JSON line each: {"start": {...}} with the worker's end of a connection, {"end": pid}."""
     control = socket.socket(fileno=int(sys.argv[1]))
+    os.chdir("/")  # away from the folder of whoever is examined
+    loaded = _loaded()  # until this is told, the process may be killed at any time: it has nothing to tidy up
     folder = tempfile.mkdtemp(prefix="gate-worker-")
     os.chdir(folder)
     workers: set[int] = set()
     try:
-        _say(control, _loaded())
+        _say(control, loaded)
         while True:
             line, files, _, _ = socket.recv_fds(control, 4096, 1)
             if not line:

@@ -301,15 +301,16 @@ def _start_nursery() -> _Nursery:
     _nursery[:] = [_Nursery(process, ours, threading.Lock())]
     try:
         answer = _line(ours)
-        if "ready" not in answer:
-            raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
-    except (OSError, ValueError) as error:
+    except BaseException as error:
+        process.kill()  # it is loading still, and has nothing to tidy up
         _stop_nursery()
+        if not isinstance(error, OSError | ValueError):
+            raise
         why = "run `python -c 'import torch, gate.run.worker'` to see why"
         raise GateError("worker processes cannot be started", mend=why) from error
-    except BaseException:
+    if "ready" not in answer:
         _stop_nursery()
-        raise
+        raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
     return _nursery[0]
 
 
@@ -328,7 +329,7 @@ def _stop_nursery() -> None:
     for nursery in _nursery:
         nursery.control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            nursery.process.wait(5)
+            nursery.process.wait(30)  # it removes its folder
         nursery.process.kill()
         nursery.process.wait()
     _nursery.clear()

@@ -96,8 +96,10 @@ def _found(root: Path) -> None:
     """Make a store in a folder that does not exist or is empty."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # Two runs may begin at once: the other one's marker is on its way.
+        # Two runs may begin at once: the other one's marker is on its way, or there by now, with more beside it.
         strange = [n for n in sorted(os.listdir(root)) if not n.startswith((f".{MARKER}.", MARKER, "lost+found"))]
+        if (root / MARKER).is_file():
+            return
     except OSError as error:
         raise UsageError(
             f"an evidence store cannot be made there: {error.strerror}",

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ def contract_worker(root: Path, *, ahead: bool = True) -> Iterator[Callable[[], 
     finally:
         for process in started:
             process.kill()
-            process.communicate()
+            with suppress(OSError, ValueError):  # after an interrupt somebody may be reading its answer still
+                process.communicate()
+            process.wait()
 
 
 def check_all(

@@ -22,7 +22,7 @@ def browser() -> Iterator[Any]:
     if program is None:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=program, args=FLAGS, timeout=60_000)
+        chromium = play.chromium.launch(executable_path=program, args=FLAGS, timeout=300_000)
         yield chromium
         chromium.close()
 
@@ -38,7 +38,7 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(300_000)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda r: strays.append(r.url) if r.url.partition("#")[0] != path.as_uri() else None)

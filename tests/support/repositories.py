@@ -37,7 +37,7 @@ class Repository:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=600,
         )
         return ended.stdout.strip()
 
