@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from gate.atomic import open_regular, write_text
+from gate.cores import cores
 from gate.errors import LockError
 
 SCHEMA = "gate.lock/1"
@@ -86,7 +87,7 @@ def make_lock(
     for file in ordered:
         if (other := alike.setdefault(file.casefold(), file)) != file:
             raise LockError(f"{other} and {file} are one file on some machines", where=str(root), mend="rename one")
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing runs outside the interpreter's lock
+    with ThreadPoolExecutor(cores()) as pool:  # hashing runs outside the interpreter's lock
         digests = pool.map(digest_of_file, (root / f for f in ordered))
         return Lock(kind, name, version, evaluator, tuple(zip(ordered, digests, strict=True)))
 
@@ -99,7 +100,8 @@ def read_lock(path: Path, most: int = MAX_BYTES) -> Lock:
     """The lock in a file; `str(read_lock(path))` is the file's text. Raises LockError when it is not a lock."""
     try:
         with open_regular(path, LockError) as file:
-            text = file.read(most + 1).decode()
+            # Not `most`: so many bytes would be set aside for it.
+            text = file.read(min(most, os.fstat(file.fileno()).st_size) + 1).decode()
         if len(text) > most or not _SHAPE.fullmatch(text):
             raise ValueError("lines of another kind, or too many")
         table = tomllib.loads(text)

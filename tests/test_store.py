@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import time
-import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -224,20 +223,6 @@ def test_a_suite_of_any_length_has_few_spans_of_whole_clips(
     assert (found[0].start, found[-1].stop) == (0, clips * times)
     assert all(s.start % times == 0 for s in found)
     assert len(spans_of(Frames(), 1)) <= 16  # type: ignore[arg-type]
-
-
-def test_memory_is_that_of_a_run_without_a_store(odd_world: World, exam: Path, tmp_path: Path) -> None:
-    def peak(store: Path | None) -> int:
-        tracemalloc.start()
-        try:
-            ran(exam, opened(store) if store else None)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    plain = peak(None)
-    assert peak(tmp_path / "store") < 1.5 * plain
-    assert peak(tmp_path / "store") < 1.5 * plain
 
 
 # Killed

@@ -151,10 +151,10 @@ def _values(column: Any, name: str, path: Path) -> Array:
     while isinstance(flat, pa.FixedSizeListArray | pa.ListArray | pa.LargeListArray):
         if flat.null_count:
             raise BundleError(f"column {shown(name)} has empty lists", where=str(path), mend="leave the whole row out")
-        lengths = np.unique(flat.value_lengths().to_numpy(zero_copy_only=False))
+        lengths = flat.value_lengths().unique().to_pylist()
         if len(lengths) > 1:
             raise BundleError(f"column {shown(name)} holds lists of different lengths", where=str(path))
-        shape.append(int(lengths[0]) if len(lengths) else 0)
+        shape.append(lengths[0] if lengths else 0)
         flat = flat.flatten()
     if not (pa.types.is_floating(flat.type) and not flat.null_count):
         flat = flat.cast(pa.float64())  # an empty value becomes NaN
