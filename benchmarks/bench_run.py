@@ -181,7 +181,11 @@ def command(*given: str) -> Spent:
 
 
 def measured(mode: str, *given: Path | str) -> dict[str, Any]:
-    """What a fresh process spent, and the peak of the memory of all its processes, MB; shared pages count once."""
+    """What a fresh process spent, and the peak of what all its processes need of memory, MB; shared pages count once.
+
+    Pages of files are not counted, the libraries' nor those of evidence that waits: the system takes them back when it
+    wants to, and how much of them is whose hangs on who else has them open.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bench_run", "--mode", mode, *map(str, given)],
         cwd=ROOT,
@@ -190,7 +194,7 @@ def measured(mode: str, *given: Path | str) -> dict[str, Any]:
     )
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_proportional_kb, family(process.pid))))
+        peak = max(peak, sum(map(_needed_kb, family(process.pid))))
         time.sleep(0.2)
     assert process.stdout is not None
     if process.returncode:
@@ -198,12 +202,12 @@ def measured(mode: str, *given: Path | str) -> dict[str, Any]:
     return json.loads(process.stdout.read().splitlines()[-1]) | {"peak_mb": peak / 1024}
 
 
-def _proportional_kb(pid: int) -> int:
+def _needed_kb(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
 
 
 def one(mode: str, given: list[str]) -> None:
