@@ -17,8 +17,8 @@ from gate.table import _CODE, EvidenceTable, Ints, empty, sum_equal_keys
 
 #: Entries of each table that are sorted together with those of the others.
 _SORTED = 1 << 15
-#: Bytes that are worth a file.
-_ASIDE = 1 << 15
+#: Bytes that are worth a file: each is held open.
+_ASIDE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Folded:
     fall: NDArray[np.uint16]
     cell: NDArray[np.integer]
     counts: NDArray[np.integer]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in (self.fall, self.cell, self.counts, self.bare.moments))
 
 
 def folded(table: EvidenceTable) -> Folded:
@@ -59,9 +63,9 @@ def set_aside(tables: Sequence[Folded]) -> list[Folded]:
     """The same tables with entries and sums in one nameless file, which ends with them: the system can take their
     memory, so that a suite of any size fits. Where nothing can be written they stay as they are.
     """
-    arrays = [array for table in tables for array in (table.fall, table.cell, table.counts, table.bare.moments)]
-    if sum(array.nbytes for array in arrays) < _ASIDE:
+    if sum(table.nbytes for table in tables) < _ASIDE:
         return list(tables)
+    arrays = [array for table in tables for array in (table.fall, table.cell, table.counts, table.bare.moments)]
     starts: list[int] = []
     try:
         with tempfile.TemporaryFile() as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from safetensors.numpy import save
 
 from gate.bundle import read_bundle
 from gate.errors import EvidenceError
-from gate.folded import folded, unfolded
+from gate.folded import adjoined, folded, unfolded
 from gate.heads import Head, series_of
 from gate.run import local, read_evidence, run, write_evidence
 from gate.run.machine import runtime
 from gate.run.pack import Pack, Scope, _canonical, _digest, to_bytes, unpacked, verified
-from gate.run.spans import Part, Span
+from gate.run.spans import Part, Span, all_joined
 from gate.run.summary import HeadSummary
 from gate.suite import read_suite
 from gate.table import EvidenceTable, keys_of, sum_equal_keys
@@ -266,3 +267,20 @@ def test_impossible_evidence_is_refused_though_its_digest_holds(
     (exported / FILE).write_bytes(resealed(data, change))
     with pytest.raises(EvidenceError, match=FILE):
         read_evidence(exported / FILE, suite, [bundle])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+def test_evidence_of_many_heads_waits_in_few_files() -> None:
+    """Each is held open, and a process may open a thousand."""
+    keys = keys_of(np.zeros(4096, np.int64), np.arange(4096) % 4, np.ones(4096, bool), np.arange(4096, dtype=np.uint16))
+    ordered = sum_equal_keys(keys, np.ones(4096, np.int64))
+    table = folded(EvidenceTable(series_of(HEAD), 4, *ordered, (), np.zeros((len(series_of(HEAD)), 4, 0), np.int64)))
+    heads, spans = [f"head{k}" for k in range(100)], (Span(0, 4, 0, 4), Span(4, 8, 4, 4))
+    parts = [{head: Part(table, HeadSummary(HEAD, 4)) for head in heads} for _ in spans]
+    before = os.listdir("/proc/self/fd")
+    whole = all_joined(parts, heads, spans, 8)
+    assert len(os.listdir("/proc/self/fd")) == len(before) + 1
+    assert parts == [{}, {}]
+    assert list(whole) == heads
+    alone = unfolded(adjoined([table, table], [0, 4], 8))
+    assert all(unfolded(part.table) == alone for part in whole.values())

@@ -19,7 +19,7 @@ from gate.run.feed import ahead
 from gate.run.notes import noted
 from gate.run.pack import Pack, Pairs, Scope
 from gate.run.partition import BATCH, LANES, STEPS
-from gate.run.spans import Part, Span, joined
+from gate.run.spans import Part, Span, all_joined
 from gate.run.store import Packs, Store, collect, keep, recall, sought
 from gate.suite import Suite
 
@@ -131,9 +131,7 @@ def resumed(
         if again := sum(s.frames for s, names in zip(spans, broken, strict=True) if len(names) < len(made)):
             progress(-again)  # what was promised is damaged: these frames are not done yet
             fill(broken)
-    # Head by head, and what is joined is let go: memory holds the evidence once.
-    for name in (name for name in made if name not in whole):
-        whole[name] = joined([part.pop(name) for part in parts], spans, suite.frames.cells)
+    whole |= all_joined(parts, [name for name in made if name not in whole], spans, suite.frames.cells)
     if writing and len(kept) < len(made):
         collect(writing)
     return whole, kept
@@ -149,7 +147,7 @@ def _recalled(
         for name, one in part.items():  # the suite says how many frames are judged, not what was stored
             one.summary.frames = truths[name].frames(span.start, span.stop)
     names = [name for name in made if all(name in part for part in parts)]
-    return parts, {name: joined([part.pop(name) for part in parts], spans, suite.frames.cells) for name in names}
+    return parts, all_joined(parts, names, spans, suite.frames.cells)
 
 
 def _holes(there: Sequence[Collection[str]], names: Collection[str]) -> list[tuple[frozenset[str], list[int]]]:

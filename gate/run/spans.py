@@ -7,7 +7,9 @@ killed, and any mixture of spans that are kept and spans that are run again, giv
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from gate.tasks import task_of
 MOST = 17
 #: Frames of the shortest span of programs, and of recorded predictions, which are read at thousands of frames a second.
 LIVE, RECORDED = 4 * BATCH, 256 * BATCH
+#: Bytes of evidence that are set aside together.
+TOGETHER = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,28 @@ def joined(parts: Sequence[Part], spans: Sequence[Span], cells: int) -> Part:
     for part in parts:
         _add(summary, part.summary)
     try:
-        (table,) = set_aside([adjoined([part.table for part in parts], [span.first for span in spans], cells)])
+        table = adjoined([part.table for part in parts], [span.first for span in spans], cells)
     except EvidenceError as error:
         summary.refused = summary.refused or error.what
         bare = parts[0].table.bare
         table = folded(empty(bare.series, cells, bare.names))
     return settled(table, summary, any(part.passing for part in parts))
+
+
+def all_joined(
+    parts: Sequence[dict[str, Part]], heads: Sequence[str], spans: Sequence[Span], cells: int
+) -> dict[str, Part]:
+    """What some heads answered on a whole suite; parts: of each span, from which these heads are taken out.
+
+    Head by head, so that memory holds the evidence once; and what is joined is set aside, some heads together.
+    """
+    whole: dict[str, Part] = {}
+    share = np.cumsum([sum(part[name].table.nbytes for part in parts) for name in heads]) // TOGETHER
+    for _, group in groupby(zip(share.tolist(), heads, strict=True), key=itemgetter(0)):
+        found = {name: joined([part.pop(name) for part in parts], spans, cells) for _, name in group}
+        tables = set_aside([part.table for part in found.values()])
+        whole |= {name: replace(part, table=table) for (name, part), table in zip(found.items(), tables, strict=True)}
+    return whole
 
 
 def _add(whole: HeadSummary, part: HeadSummary) -> None:
