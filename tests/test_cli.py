@@ -222,7 +222,7 @@ def test_ctrl_c_in_the_parts_ends_with_130_too(
     def pressed(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gate.run.session.Session.hear", pressed)
+    monkeypatch.setattr("gate.run.session.Session.say", pressed)
     ended = gate(*words, cwd=releases)
     assert ended.code == 130
     assert "interrupted: nothing was written" in ended.err

@@ -262,13 +262,13 @@ def test_a_release_that_was_only_exported_anew_answers_one_batch_and_is_identica
 ) -> None:
     old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["again"])
     frames: list[int] = []
-    answer = session.answer
+    ask = session.ask
 
-    def counted(worker: Any, count: int, known: Any) -> Any:
+    def counted(worker: Any, about: Any, inputs: Any, count: int, known: Any) -> Any:
         frames.append(count)
-        return answer(worker, count, known)
+        return ask(worker, about, inputs, count, known)
 
-    monkeypatch.setattr(session, "answer", counted)
+    monkeypatch.setattr(session, "ask", counted)
     lines: list[str] = []
     result = compared(old, new, exam, lines)
     assert "candidate: ran 0 of 3 heads; 3 identical by construction, 2 of these compared" in lines[0]

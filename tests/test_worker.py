@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,8 +13,7 @@ import sys
 import threading
 import time
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ from gate.report.frames import frames_view
 from gate.report.moved import Chosen, moved_frames
 from gate.run import Run, process, run, session
 from gate.run.nursery import _remembered
-from gate.run.process import FallenError, Said, Worker, answer, end, request, start
+from gate.run.process import FallenError, Worker, ask, end, start, tell
 from gate.run.replay import replay
 from gate.run.wire import EndedError, receive, send
 from gate.suite import read_suite
@@ -115,13 +113,8 @@ def worker() -> Iterator[Worker]:
     end(found)
 
 
-def ask(worker: Worker, inputs: Mapping[str, np.ndarray], frames: int, known: Collection[str]) -> Said:
-    request(worker, {"do": "batch"}, inputs)
-    return answer(worker, frames, known)
-
-
 def ready(worker: Worker) -> None:
-    assert ask(worker, {}, 0, ()).ran == []
+    tell(worker, {"do": "round", "lengths": [], "fresh": True})
 
 
 # What a worker may do
@@ -312,14 +305,14 @@ def killer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool], 
     def install(when: Callable[[int], bool], which: int = signal.SIGKILL) -> list[int]:
         asked = list[int]()
 
-        def hit(worker: Worker, about: Mapping[str, Any], *given: Any, **how: Any) -> None:
+        def hit(worker: Worker, about: Mapping[str, Any], *given: Any) -> Any:
             if about["do"] == "batch" and worker.pid:
                 asked.append(len(asked))
                 if when(asked[-1]):
                     os.kill(worker.pid, which)
-            request(worker, about, *given, **how)
+            return ask(worker, about, *given)
 
-        monkeypatch.setattr(session, "request", hit)
+        monkeypatch.setattr(session, "ask", hit)
         return asked
 
     return install
@@ -332,7 +325,7 @@ def test_a_worker_that_is_killed_once_is_replaced_and_the_answer_is_the_same(
     for at in range(BATCHES):
         asked = killer(lambda n, at=at: n == at)
         found = ran(stage)
-        assert BATCHES + at < len(asked) <= 2 * BATCHES  # the next batch may be asked before the death is heard of
+        assert len(asked) == BATCHES + at + 1
         assert found.evidence == honest.evidence
         assert found.faults() == {}
 
@@ -343,7 +336,7 @@ def test_workers_that_die_whatever_they_run_end_the_run_in_bounded_time(
     asked = killer(lambda n: True)
     with pytest.raises(GateError, match="worker processes fail: its process ended while it ran"):
         ran(stage)
-    assert 2 <= len(asked) <= 2 * BATCHES  # two tries, of which the next batch may be asked too
+    assert len(asked) == 2
 
 
 @pytest.fixture
@@ -425,7 +418,7 @@ def test_a_large_request_to_a_worker_that_stopped_is_given_up(worker: Worker, mo
     monkeypatch.setattr(process, "LIMITS", replace(process.LIMITS, network_s=4))
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(FallenError, match="it gave no answer within 4 s"):
-        ask(worker, {"image": np.zeros(1 << 24, np.float32)}, 1, {"cam.sign"})
+        ask(worker, {"do": "batch"}, {"image": np.zeros(1 << 24, np.float32)}, 1, {"cam.sign"})
 
 
 @linux
@@ -446,11 +439,11 @@ from pathlib import Path
 from gate.bundle import read_bundle
 from gate.cli import main
 from gate.run import session
-real = session.Session.ask
-def ask(self, given):
+real = session.Session.say
+def say(self, given):
     print(self._worker.pid, self._worker.nursery, flush=True)
     return real(self, given)
-session.Session.ask = ask
+session.Session.say = say
 sys.argv = ["gate", "run", "new", "--suite", "suite", "--out", "evidence"]
 main()
 """
@@ -542,7 +535,7 @@ def heard(liar: Liar, *frames: bytes) -> Any:
     worker, peer = liar
     peer.sendall(b"".join(frames))
     peer.shutdown(socket.SHUT_WR)
-    return ask(worker, {}, 2, KNOWN)
+    return ask(worker, {"do": "batch"}, {}, 2, KNOWN)
 
 
 SIX, DONE = bytes(24), frame({"done": True, "arrays": []})
@@ -620,7 +613,7 @@ def test_a_worker_that_talks_without_end_is_cut_short(liar: Liar, head: Mapping[
     flood = threading.Thread(target=lambda: _flood(peer, frame({**head, "arrays": []})), daemon=True)
     flood.start()
     with pytest.raises(FallenError, match="answered with something that was not asked"):
-        ask(worker, {}, 2, KNOWN)
+        ask(worker, {"do": "batch"}, {}, 2, KNOWN)
     worker.connection.close()
     flood.join()
 
@@ -647,7 +640,7 @@ def test_no_bytes_at_all_get_past_the_reader(data: bytes) -> None:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(FallenError):
-            ask(Worker(ours, 0, 0), {}, 2, KNOWN)
+            ask(Worker(ours, 0, 0), {"do": "batch"}, {}, 2, KNOWN)
 
 
 KEYS = st.sampled_from(["network", "failed", "ran", "types", "at", "done", "arrays"])
@@ -667,7 +660,7 @@ def test_no_words_at_all_get_past_the_reader(head: dict[str, Any]) -> None:
         theirs.sendall(frame({"arrays": []} | head))
         theirs.shutdown(socket.SHUT_WR)
         try:
-            said = ask(Worker(ours, 0, 0), {}, 2, KNOWN)
+            said = ask(Worker(ours, 0, 0), {"do": "batch"}, {}, 2, KNOWN)
         except FallenError as fallen:
             assert fallen.network in ("", "cam", "rear")  # noqa: PT017
         else:
@@ -692,37 +685,6 @@ def test_a_message_arrives_as_it_was_sent(arrays: dict[str, tuple[str, list[int]
     assert {n: (a.dtype, a.shape, a.tobytes()) for n, a in found.items()} == {
         n: (a.dtype, a.shape, a.tobytes()) for n, a in given.items()
     }
-
-
-def test_both_sides_can_send_at_once_more_than_the_connection_holds() -> None:
-    large = [np.full(1 << 22, k, np.uint8) for k in range(2)]
-    with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(side) for side in socket.socketpair()]
-        senders = [
-            threading.Thread(target=send, args=(side, {}, {"a": values}, 60))
-            for side, values in zip(sides, large, strict=True)
-        ]
-        for sender in senders:
-            sender.start()
-        with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(lambda side: receive(side, 60)[1]["a"], sides))
-        for sender in senders:
-            sender.join()
-    assert [values.tobytes() for values in found] == [values.tobytes() for values in reversed(large)]
-
-
-def test_a_queued_request_waits_for_as_long_as_the_worker_is_busy(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker, peer = liar
-    monkeypatch.setattr(process, "LIMITS", replace(process.LIMITS, network_s=0.2))
-    image = {"image": np.zeros(1 << 22, np.float32)}
-    with ThreadPoolExecutor(1) as pool:
-        queued = pool.submit(request, worker, {"do": "batch"}, image, queued=True)
-        with pytest.raises(TimeoutError):
-            queued.result(1)
-        assert receive(peer, 60)[1]["image"].shape == (1 << 22,)
-        queued.result(60)
-    with pytest.raises(FallenError, match="it gave no answer within 0 s"):
-        request(worker, {"do": "batch"}, image)
 
 
 def test_types_that_are_remembered_are_those_of_typing() -> None:

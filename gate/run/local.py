@@ -230,15 +230,10 @@ def _span(
     reducers = {t.head.name: Reducer(t.head, span.cells, summaries[t.head.name]) for t in (*early, *late)}
     feed = islice(at_work.feed, sum(1 for _ in at_work.turns(span)))
     done = 0
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="ask") as asking,
-        ThreadPoolExecutor(1, thread_name_prefix="hear") as hearing,
-        session.elsewhere(),
-    ):
-        opening, first = asking.submit(session.open), next(feed)  # programs load while pictures are decoded
+    with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
+        opening, first = pool.submit(session.open), next(feed)  # programs load while pictures are decoded
         opening.result()
-        asked = ahead(asking, session.ask, chain([first], feed), 1)
-        for given, said in ahead(hearing, lambda g: (g, session.hear(g)), asked, 1):
+        for given, said in ahead(pool, lambda g: (g, session.say(g)), chain([first], feed), 1):
             rows = given.step.rows
             ran.update(dict.fromkeys(said.ran))
             ids, cell = suite.frames.ids, suite.frames.cell - span.first

@@ -175,16 +175,9 @@ class Said:
     ran: Collection[str]
 
 
-def request(worker: Worker, about: Mapping[str, Any], inputs: Mapping[str, Array], *, queued: bool = False) -> None:
-    """Ask networks about a batch, or the rest of a round. Of a worker that is gone `answer` tells.
-
-    queued: while it still answers what was asked before. That may take long, and is watched by whoever hears it: here
-    no time is set. Raises FallenError when it takes nothing in.
-    """
-    _send(worker, about, inputs, "", None if queued else LIMITS.network_s)
-
-
-def answer(worker: Worker, frames: int, known: Collection[str]) -> Said:
+def ask(
+    worker: Worker, about: Mapping[str, Any], inputs: Mapping[str, Array], frames: int, known: Collection[str]
+) -> Said:
     """What all networks answer to a batch, or on the rest of a round; known: outputs that the manifest names.
 
     Raises FallenError.
@@ -193,7 +186,7 @@ def answer(worker: Worker, frames: int, known: Collection[str]) -> Said:
     failed: dict[str, str] = {}
     ran: list[str] = []
     names = {output.partition(".")[0] for output in known}
-    for head, arrays in _heard(worker, "", LIMITS.network_s, names):
+    for head, arrays in _play(worker, about, inputs, "", LIMITS.network_s, names):
         name = head.get("network")
         if name is None:
             continue
@@ -213,33 +206,19 @@ def answer(worker: Worker, frames: int, known: Collection[str]) -> Said:
 
 
 def _play(
-    worker: Worker, about: Mapping[str, Any], arrays: Mapping[str, Array], busy: str, seconds: float
-) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
-    """Messages in answer to a request that is about one network, or none."""
-    _send(worker, about, arrays, busy, seconds)
-    yield from _heard(worker, busy, seconds)
-
-
-def _send(
-    worker: Worker, about: Mapping[str, Any], arrays: Mapping[str, Array], busy: str, seconds: float | None
-) -> None:
-    try:
-        send(worker.connection, about, arrays, seconds)
-    except EndedError:
-        return  # whoever hears finds out, and says of which network
-    except TimeoutError:
-        end(worker)
-        raise FallenError(busy, f"it gave no answer within {seconds:,.0f} s", True) from None
-
-
-def _heard(
-    worker: Worker, busy: str, seconds: float, names: Collection[str] = ()
+    worker: Worker,
+    about: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+    busy: str,
+    seconds: float,
+    names: Collection[str] = (),
 ) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
     """Messages in answer to a request, notes apart, up to the one that ends it; names: networks that may speak.
 
     A network says that it runs, at every step of a round, and answers once: who says more never comes to an end.
     """
     try:
+        send(worker.connection, about, arrays, seconds)
         for _ in range(len(names) * (partition.STEPS + 1) + 1):
             head, given = receive(worker.connection, seconds)
             if any(head.get(key) not in (None, *names) for key in ("at", "network")):
@@ -248,7 +227,7 @@ def _heard(
                 busy = head["at"]
                 continue
             yield head, given
-            if "done" in head or (not names and "failed" in head):
+            if "done" in head or (about["do"] in ("load", "time") and "failed" in head):
                 return
         raise FallenError(busy, _NONSENSE, True)
     except EndedError as error:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from gate.bundle import Bundle, Network
 from gate.errors import GateError, SuiteError, UsageError, shown
-from gate.run.feed import Given, Step
-from gate.run.process import FallenError, Said, Worker, answer, end, load, plan, request, start, tell
+from gate.run.feed import Given
+from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
 from gate.run.stack import Outputs, late_of
 from gate.suite import Suite
 
@@ -92,36 +92,21 @@ class Session:
         """From here on, tell these with the rest of a round, though their networks remember nothing."""
         self._held = {output: [] for output in outputs if output not in self.late}
 
-    def ask(self, given: Given, *, queued: bool = True) -> Given:
-        """Ask for the next step; what was given. queued: another thread hears what is answered to the one before."""
-        step = given.step
-        if not self._silent(step):
-            inputs = {name: given.inputs[name] for name in self.inputs & given.inputs.keys()}
-            about: dict[str, Any] = {"do": "rest", "frames": len(step.rows)} if step.rest else {"do": "batch"}
-            if step.begins is not None and self._remembers:
-                about["begins"] = {"lengths": step.begins.lengths, "fresh": step.begins.fresh}
-            with self._asking() as worker:
-                request(worker, about, inputs, queued=queued)
-        return given
-
-    def hear(self, given: Given) -> Said:
-        """What is answered to the step that was asked before all others not heard. Raises FallenError."""
+    def say(self, given: Given) -> Said:
+        """What is answered to the next step. Raises FallenError."""
         step = given.step
         if step.begins is not None:  # of a network that failed in the round before, some are left
             self._held = {output: [] for output in self._held}
-        if self._silent(step):
+        if self._idle or (step.rest and not self._remembers):
             return Said(self._deferred({}, step.rest), {}, ())
+        inputs = {name: given.inputs[name] for name in self.inputs & given.inputs.keys()}
         with self._asking() as worker:
-            said = answer(worker, len(step.rows), self._known)
+            if step.begins is not None and self._remembers:
+                tell(worker, {"do": "round", "lengths": step.begins.lengths, "fresh": step.begins.fresh})
+            about = {"do": "rest", "frames": len(step.rows)} if step.rest else {"do": "batch"}
+            said = ask(worker, about, inputs, len(step.rows), self._known)
         self.failed.update(said.failed)
         return Said(self._deferred(dict(said.outputs), step.rest), said.failed, said.ran)
-
-    def say(self, given: Given) -> Said:
-        """What is answered to the next step. Raises FallenError."""
-        return self.hear(self.ask(given, queued=False))
-
-    def _silent(self, step: Step) -> bool:
-        return self._idle or (step.rest and not self._remembers)
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:

@@ -1,5 +1,4 @@
-"""Messages between the engine and the processes that run programs: JSON and plain arrays over a socket, on which one
-thread may send while another receives.
+"""Messages between the engine and the processes that run programs: JSON and plain arrays over a socket.
 
 Nothing is unpickled. What comes from a process that ran a program is read as hostile: sizes are limited, numbers are
 copied before they are looked at.
@@ -9,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import select
 import socket
 import struct
 import time
@@ -42,10 +40,11 @@ def send(
     told = [[name, str(a.dtype), list(a.shape)] for name, a in flat.items()]
     text = json.dumps({**head, "arrays": told}).encode()
     try:
-        _write(to, memoryview(struct.pack(">I", len(text)) + text), seconds)
+        to.settimeout(seconds)
+        to.sendall(struct.pack(">I", len(text)) + text)
         for array in flat.values():
             if array.size:
-                _write(to, memoryview(array.data).cast("B"), seconds)
+                to.sendall(memoryview(array.data).cast("B"))
     except TimeoutError:
         raise
     except OSError as error:
@@ -73,32 +72,15 @@ def receive(source: socket.socket, seconds: float | None = None) -> tuple[dict[s
     return head, arrays
 
 
-def _write(to: socket.socket, view: memoryview, seconds: float | None) -> None:
-    until = None if seconds is None else time.monotonic() + seconds
-    while view:
-        try:
-            view = view[to.send(view, socket.MSG_DONTWAIT) :]
-        except BlockingIOError:
-            _wait(to, select.POLLOUT, until)
-
-
-def _wait(one: socket.socket, event: int, until: float | None) -> None:
-    """Until the other side took something, or gave it. The time-out of a socket would be that of both threads."""
-    poll = select.poll()
-    poll.register(one, event)
-    if not poll.poll(None if until is None else max(0.0, until - time.monotonic()) * 1000):
-        raise TimeoutError
-
-
 def _read(source: socket.socket, into: Any, until: float | None) -> Any:
     view, done = memoryview(into), 0
     try:
         while done < len(view):
-            try:
-                got = source.recv_into(view[done:], 0, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                _wait(source, select.POLLIN, until)
-                continue
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
+            source.settimeout(left)
+            got = source.recv_into(view[done:])
             if not got:
                 raise EndedError("the connection is closed")
             done += got

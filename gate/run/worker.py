@@ -50,9 +50,10 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                         chosen, programs, head["parts"], head["give"], lambda name: send(connection, {"at": name})
                     )
                     send(connection, {"done": True})
+                case "round":
+                    stack.begin(head["lengths"], head["fresh"])
+                    send(connection, {"done": True})
                 case "batch":
-                    if "begins" in head:
-                        stack.begin(**head["begins"])
                     # Nothing is held on to: it would lie beside the next batch when that is received.
                     _answer(connection, stack, stack.batch({name: as_fed(arrays.pop(name)) for name in list(arrays)}))
                 case "rest":
