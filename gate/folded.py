@@ -78,7 +78,8 @@ def set_aside(tables: Sequence[Folded]) -> list[Folded]:
     except OSError:
         return list(tables)
     there: list[NDArray[Any]] = [
-        np.frombuffer(held, a.dtype, a.size, start).reshape(a.shape) for a, start in zip(arrays, starts, strict=True)
+        np.frombuffer(held, a.dtype, a.size, start).reshape(a.shape) if a.size else a
+        for a, start in zip(arrays, starts, strict=True)
     ]
     return [
         Folded(replace(table.bare, moments=moments), table.rows, fall, cell, counts)
