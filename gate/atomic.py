@@ -72,3 +72,11 @@ def open_regular(path: Path, error: type[GateError], *, where: str = "", links: 
         os.close(file)
         raise error("a folder, not a file" if stat.S_ISDIR(kind) else "not a regular file", where=where)
     return os.fdopen(file, "rb")
+
+
+def read_at_most(file: BufferedReader, most: int) -> bytes:
+    """What is left in a file, and one byte more than `most` of what is longer; `read` would set all of `most` aside."""
+    data = bytearray()
+    while part := file.read(min(1 << 20, most + 1 - len(data))):
+        data += part
+    return bytes(data)

@@ -6,7 +6,6 @@ The digest of a lock is the digest of its canonical text, so it names the whole 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from gate.atomic import open_regular, write_text
+from gate.atomic import open_regular, read_at_most, write_text
 from gate.cores import cores
 from gate.errors import LockError
 
@@ -100,8 +99,7 @@ def read_lock(path: Path, most: int = MAX_BYTES) -> Lock:
     """The lock in a file; `str(read_lock(path))` is the file's text. Raises LockError when it is not a lock."""
     try:
         with open_regular(path, LockError) as file:
-            # Not `most`: so many bytes would be set aside for it.
-            text = file.read(min(most, os.fstat(file.fileno()).st_size) + 1).decode()
+            text = read_at_most(file, most).decode()
         if len(text) > most or not _SHAPE.fullmatch(text):
             raise ValueError("lines of another kind, or too many")
         table = tomllib.loads(text)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gate.atomic import open_regular
+from gate.atomic import open_regular, read_at_most
 from gate.errors import ConfigError, GateError, shown
 
 T = TypeVar("T")
@@ -211,7 +211,7 @@ def _bytes(path: Path, limit: int, error: type[GateError]) -> bytes:
     file = _file(path)
     try:
         with open_regular(path, error, where=file, links=True) as stream:
-            data = stream.read(limit + 1)
+            data = read_at_most(stream, limit)
     except OSError as bad:
         raise error(f"cannot be read: {bad.strerror}", where=file) from None
     if len(data) > limit:

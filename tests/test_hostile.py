@@ -322,7 +322,7 @@ LIMITED = """\
 import resource, sys
 from gate.cli import main
 import gate.pipeline, pyarrow.parquet, safetensors.numpy
-resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
 sys.argv = ["gate", *sys.argv[1:]]
 try:
     main()
@@ -333,7 +333,7 @@ finally:
 
 
 def bomb(folder: Path, *words: str, command: tuple[str, ...] = CHECK) -> None:
-    """The command refuses it within 10 s of processor time, of which a busy machine takes half, and 1 GiB."""
+    """The command refuses it within five seconds of processor time, imports apart, and 1 GiB."""
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *command], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -485,10 +485,10 @@ def test_what_the_strict_reader_accepts_the_parser_writes_again_with_the_same_le
 
 
 def limited(folder: Path) -> subprocess.CompletedProcess[str]:
-    """`gate bundle check` with 10 s of processor time, of which a busy machine takes half, and a gigabyte of memory."""
+    """`gate bundle check` with five seconds of processor time and a gigabyte of memory."""
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+        resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
         resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 
     command = [sys.executable, "-m", "gate", "bundle", "check", "bundle"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,3 +167,24 @@ def test_rows_that_are_gone_are_told(
     harm(tmp_path / name)
     with pytest.raises(SuiteError, match=f"{name}: the array cannot be read"):
         truths.read(np.arange(3))
+
+
+def test_an_array_that_ends_too_early_is_refused_when_it_is_opened(tmp_path: Path, world: World) -> None:
+    os.truncate(signs(tmp_path, world, world.signs) / "signs.npy", 130)
+    with pytest.raises(SuiteError, match="the array cannot be read: it ends too early"):
+        open_suite(tmp_path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_archive_is_refused_when_it_is_opened(
+    tmp_path: Path, world: World, save: Callable[..., None]
+) -> None:
+    signs(tmp_path, world, world.signs, KEYED)
+    save(tmp_path / "signs.npz", signs=world.signs, frame_id=np.array(world.ids))
+    with zipfile.ZipFile(tmp_path / "signs.npz") as archive:
+        inside = archive.getinfo("signs.npy")
+    data = bytearray((tmp_path / "signs.npz").read_bytes())
+    data[inside.header_offset + inside.compress_size] ^= 1
+    (tmp_path / "signs.npz").write_bytes(data)
+    with pytest.raises(SuiteError, match="the arrays cannot be read"):
+        open_suite(tmp_path)

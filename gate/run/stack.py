@@ -74,7 +74,7 @@ class Stack:
         self.kept: dict[str, Array] = {}
         self.spare: dict[str, Array] = {}
         self.lengths: Sequence[int] = ()
-        self.answers: dict[str, Outputs] = {}
+        self.kinds: dict[str, str] = {}
         self.ran: dict[str, list[str]] = {}
         self.begun = self.done = 0
 
@@ -83,8 +83,7 @@ class Stack:
         if fresh:
             self.memory.clear()
         self.spare |= self.kept
-        self.spare |= {output: values for told in self.answers.values() for output, (values, _) in told.items()}
-        self.lengths, self.kept, self.answers, self.begun, self.done = lengths, {}, {}, 0, 0
+        self.lengths, self.kept, self.kinds, self.begun, self.done = lengths, {}, {}, 0, 0
 
     def batch(self, inputs: Mapping[str, Array]) -> Iterator[Told]:
         """What each network that remembers nothing answers on the next frames of the round."""
@@ -97,17 +96,17 @@ class Stack:
         frames = 0
         for source in self.early & now.keys():
             frames = len(now[source])
-            self._hold(source, now[source])
+            self._hold(source, now[source], np.arange(self.begun, self.begun + frames))
         self.begun += frames
 
-    def _hold(self, source: str, values: Array) -> None:
-        """Keep what networks that remember read of a batch."""
-        if source not in self.kept:
-            self.kept[source] = self._room(source, values)
-        if self.kept[source].shape[1:] != values.shape[1:]:
-            self.failed[source.rpartition(".")[0]] = f"the shape of its output {source} changes from frame to frame"
+    def _hold(self, name: str, values: Array, at: Ints) -> None:
+        """Keep values of some frames with those of the others of the round."""
+        if name not in self.kept:
+            self.kept[name] = self._room(name, values)
+        if self.kept[name].shape[1:] != values.shape[1:]:
+            self.failed[name.rpartition(".")[0]] = f"the shape of its output {name} changes from frame to frame"
         else:
-            self.kept[source][self.begun : self.begun + len(values)] = values
+            self.kept[name][at] = values
 
     def _room(self, name: str, like: Array) -> Array:
         """An array for values like these of all frames of a round. That of the round before, if it fits: every new one
@@ -128,8 +127,8 @@ class Stack:
             if network.name in self.late and network.name in self.failed:
                 yield network.name, [], {}
             elif network.name in self.late:
-                answers = self.answers[network.name].items()
-                yield network.name, self.ran[network.name], {o: (values[rows], kind) for o, (values, kind) in answers}
+                kinds = {o: kind for o, kind in self.kinds.items() if o.rpartition(".")[0] == network.name}
+                yield network.name, self.ran[network.name], {o: (self.kept[o][rows], kind) for o, kind in kinds.items()}
 
     def _instants(self) -> None:
         """Let the networks that remember answer on all frames of the round, instant by instant."""
@@ -141,21 +140,11 @@ class Stack:
                 if network.name in self.late:
                     given = self._run(network, lambda n, now=now, lanes=lanes: self._remembered(n, now, lanes))
                     self._keep(network, given, lanes)
-                    self._put(network, given, at)
+                    self.ran[network.name] = list(given)
+                    for output in self.give & given.keys():
+                        values, self.kinds[output] = given[output]
+                        self._hold(output, values, at)
                     now |= {name: values for name, (values, _) in given.items()}
-
-    def _put(self, network: Network, given: Outputs, at: Ints) -> None:
-        """Keep what is told of a network's answers to one instant with those to the others."""
-        self.ran[network.name] = list(given)
-        answers = self.answers.setdefault(network.name, {})
-        for output in self.give & given.keys():
-            values, kind = given[output]
-            if output not in answers:
-                answers[output] = self._room(output, values), kind
-            if answers[output][0].shape[1:] != values.shape[1:]:
-                self.failed[network.name] = f"the shape of its output {output} changes from frame to frame"
-                return
-            answers[output][0][at] = values
 
     def _run(self, network: Network, inputs: Callable[[Network], dict[str, Array]]) -> Outputs:
         for upstream in network.upstream():
