@@ -80,7 +80,7 @@ def read_picture(path: Path, mode: str) -> Array:
                     raise SuiteError(
                         what, where=str(path), mend='write 8-bit RGB, or declare the input as kind = "array"'
                     )
-                return np.asarray(image.convert("RGB"))
+                return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
             if image.mode not in ("L", "P", "1", "I", "I;16"):
                 raise SuiteError(
                     f"a label picture of mode {image.mode}", where=str(path), mend="write one value a pixel"
@@ -193,6 +193,6 @@ def _checked(value: Array, given: Input, name: str, where: str, shape: tuple[int
         value = value.astype(np.float32, copy=False)
     if shape != given.shape:
         raise SuiteError(f"input '{name}' has shape {shape}, declared {given.shape}", where=where)
-    if not np.isfinite(value).all():
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise SuiteError(f"input '{name}' holds NaN or infinity", where=where)
     return value
