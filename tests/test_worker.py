@@ -195,6 +195,19 @@ def test_a_program_that_fails_breaks_its_own_heads_only(stage: Path, rogues: Rog
     only_cam_is_broken(stage, words)
 
 
+@pytest.mark.parametrize("kind", ["normalising", "sharing", "placed"])
+def test_a_program_whose_answer_to_a_frame_hangs_on_its_neighbours_is_broken(
+    stage: Path, rogues: Rogues, kind: str
+) -> None:
+    bundle(stage / "new", {"cam": getattr(rogues, kind), "rear": rogues.honest})
+    only_cam_is_broken(stage, "its answer to a frame hangs on the frames beside it (head sign)")
+
+
+def test_a_program_that_rounds_differently_beside_other_frames_is_not(stage: Path, rogues: Rogues) -> None:
+    bundle(stage / "new", {"cam": rogues.rounding, "rear": rogues.honest})
+    assert ran(stage, "new").faults() == {}
+
+
 @pytest.mark.parametrize("kind", ["endless", "looping"])
 @pytest.mark.usefixtures("_impatient")
 def test_a_program_that_never_ends_is_ended(stage: Path, rogues: Rogues, kind: str) -> None:

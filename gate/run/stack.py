@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gate.bundle import Network
 from gate.errors import BundleError
 from gate.lock import digest_of
+from gate.run.alone import check_alone, differ
 from gate.run.partition import steps_of
 from gate.run.signature import Program, fits, told
 from gate.run.wire import MAX_ARRAYS
@@ -47,9 +48,10 @@ class Stack:
 
     parts: network -> heads that are wanted of it; others are not computed where the program can be cut. That is held to
     the whole program, bit for bit, on the first batch, and where it differs the whole program runs. A program whose
-    graph is not understood is asked its first batch twice, since it could hide what its answers hang on. give: outputs
-    that are told; others are for networks alone. note: told the name of a network before it runs. failed: network ->
-    why it, or what it reads, cannot run.
+    graph is not understood is asked its first batch twice, since it could hide what its answers hang on. Of the first
+    batch that has different frames, two are asked by themselves (`check_alone`). give: outputs that are told; others
+    are for networks alone. note: told the name of a network before it runs. failed: network -> why it, or what it
+    reads, cannot run.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Stack:
         self.parts: dict[str, Collection[str] | None] = dict(parts)
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
         self.unasked = {n.name for n in networks if programs[n.name].whole}
+        self.together = {n.name for n in networks}
         self.failed: dict[str, str] = {}
         self.late = late_of(networks)
         remembered = [n for n in networks if n.name in self.late]
@@ -156,21 +159,8 @@ class Stack:
         try:
             given = inputs(network)
             self._check(network, given)
-            forward, heads = self.programs[network.name].forward, self.parts[network.name]
-            outputs = forward(given, heads)
-            if network.name in self.unasked:
-                self.unasked.discard(network.name)
-                again = forward(given, heads)
-                if any(bits(again[head]) != bits(output) for head, output in outputs.items()):
-                    raise BundleError(
-                        "asked the same twice, it answers differently: it draws random numbers, or remembers in secret",
-                        mend="export it in evaluation mode, and declare what it remembers as state",
-                    )
-            if network.name in self.unproven:
-                self.unproven.discard(network.name)
-                whole = forward(given)
-                if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
-                    outputs, self.parts[network.name] = whole, None
+            outputs = self.programs[network.name].forward(given, self.parts[network.name])
+            outputs = self._probed(network.name, given, outputs)
             size = sum(v.nbytes for head, (v, _) in outputs.items() if f"{network.name}.{head}" in self.give)
             if size > MAX_ARRAYS:
                 raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
@@ -178,6 +168,29 @@ class Stack:
             self.failed[network.name] = error.brief
             return {}
         return {f"{network.name}.{head}": output for head, output in outputs.items()}
+
+    def _probed(self, name: str, given: Mapping[str, Array], outputs: Outputs) -> Outputs:
+        """What a network answers to a batch, when it was asked once more for all that must hold and is not known yet.
+        Raises BundleError.
+        """
+        forward = self.programs[name].forward
+        if name in self.unasked:
+            self.unasked.discard(name)
+            again = forward(given, self.parts[name])
+            if any(bits(again[head]) != bits(output) for head, output in outputs.items()):
+                raise BundleError(
+                    "asked the same twice, it answers differently: it draws random numbers, or remembers in secret",
+                    mend="export it in evaluation mode, and declare what it remembers as state",
+                )
+        if name in self.unproven:
+            self.unproven.discard(name)
+            whole = forward(given)
+            if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
+                outputs, self.parts[name] = whole, None
+        if name in self.together and differ(given):
+            self.together.discard(name)
+            check_alone(lambda inputs: forward(inputs, self.parts[name]), given, outputs)
+        return outputs
 
     def _check(self, network: Network, given: Mapping[str, Array]) -> None:
         sources, shapes = dict(network.inputs), self.programs[network.name].shapes

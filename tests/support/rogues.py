@@ -70,6 +70,38 @@ class Rogues:
         return exported(lambda self, image: logits(image) + torch.rand_like(image[:, :2, 0, 0]))
 
     @cached_property
+    def normalising(self) -> bytes:
+        """Takes mean and deviation of the whole batch, as normalisation does outside evaluation mode."""
+
+        def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.batch_norm(logits(image), None, None, training=True)
+
+        return exported(forward)
+
+    @cached_property
+    def sharing(self) -> bytes:
+        """Shares one out among the frames of a batch: a softmax over the wrong axis."""
+        return exported(lambda self, image: logits(image).softmax(0))
+
+    @cached_property
+    def placed(self) -> bytes:
+        """Answers by the place that a frame has in its batch."""
+        return exported(lambda self, image: logits(image) * torch.arange(image.shape[0])[:, None])
+
+    @cached_property
+    def rounding(self) -> bytes:
+        """Rounds its answers in steps that hang on the largest of the batch, as quantisers of eight bits do that take
+        their range from what they are given.
+        """
+
+        def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+            answers = logits(image)
+            step = answers.abs().amax() / 127
+            return (answers / step).round() * step
+
+        return exported(forward)
+
+    @cached_property
     def not_a_number(self) -> bytes:
         return exported(lambda self, image: logits(image) / (image.mean() * 0))
 

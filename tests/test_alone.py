@@ -1,0 +1,81 @@
+"""A frame asked by itself: what moves with its neighbours is seen, what rounding moves is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gate.errors import BundleError
+from gate.run.alone import check_alone, differ
+
+Array = NDArray[Any]
+RNG = np.random.default_rng(0)
+FRAMES = RNG.normal(size=(16, 3, 8, 8)).astype(np.float32)
+
+
+def asked(forward: Callable[[Array], Array], frames: Array = FRAMES, least: int = 1) -> list[int]:
+    """How many frames were asked each time; raises what `check_alone` raises."""
+    sizes = []
+
+    def answers(inputs: Mapping[str, Array]) -> dict[str, tuple[Array, str]]:
+        sizes.append(len(inputs["image"]))
+        if sizes[-1] < least:
+            raise BundleError("the program failed: so few")
+        return {"head": (forward(inputs["image"]).astype(np.float32), "float32")}
+
+    given = {"image": frames}
+    check_alone(answers, given, answers(given))
+    return sizes
+
+
+def test_a_network_that_takes_every_frame_by_itself_is_asked_for_two_of_them() -> None:
+    assert asked(lambda x: x.mean((2, 3))) == [16, 2, 2]
+
+
+def test_a_program_that_takes_large_batches_only_is_asked_for_as_many_as_there_were() -> None:
+    assert asked(lambda x: x.mean((2, 3)), least=4) == [16, 2, 16, 2, 16]
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda x: (x - x.mean((0, 2, 3), keepdims=True)) / x.std((0, 2, 3), keepdims=True),
+        lambda x: np.exp(x.mean((2, 3))) / np.exp(x.mean((2, 3))).sum(0),
+        lambda x: x.mean((2, 3)) * np.arange(len(x))[:, None],
+        lambda x: np.cumsum(x.mean((2, 3)), 0) / len(x),
+        lambda x: x.mean((2, 3))[:, : len(x)],
+    ],
+    ids=["batch statistics", "softmax over the batch", "place in the batch", "running mean", "shape"],
+)
+def test_what_mixes_frames_is_seen(mixing: Callable[[Array], Array]) -> None:
+    frames = FRAMES * np.linspace(0.2, 3, 16, dtype=np.float32)[:, None, None, None] + np.float32(0.5)
+    with pytest.raises(BundleError, match=r"hangs on the frames beside it \(head head\)"):
+        asked(mixing, frames)
+
+
+def test_a_last_bit_more_or_less_is_no_difference_even_where_it_swaps_a_list_or_changes_a_class() -> None:
+    def listed(x: Array) -> Array:
+        """Ten values by rank, of which the batch swaps two."""
+        found = np.sort(x.reshape(len(x), -1)[:, :10], axis=1)
+        return found[:, [1, 0, *range(2, 10)]] if len(x) > 2 else found
+
+    def named(x: Array) -> Array:
+        """A class; that of the first frame is another one where it is alone."""
+        return np.round(x[:, 0, :1, 0] * 3) + (3 if len(x) == 2 and np.array_equal(x[0], FRAMES[0]) else 0)
+
+    assert asked(listed) == [16, 2, 2]
+    assert asked(named) == [16, 2, 2, 2]
+
+
+def test_nothing_can_be_seen_where_all_frames_are_the_same() -> None:
+    assert not differ({"image": FRAMES[:2]})
+    assert not differ({"image": np.repeat(FRAMES[:1], 16, axis=0)})
+    assert differ({"image": np.repeat(FRAMES[:1], 16, axis=0), "speed": np.arange(16)})
+
+
+def test_numbers_that_are_none_are_left_to_those_who_count_them() -> None:
+    assert asked(lambda x: x.mean((2, 3)) * (np.nan if len(x) > 2 else 1)) == [16, 2, 2]
