@@ -4,7 +4,7 @@
 
 Every figure is of a fresh process with all that it starts. Outside the clock: imports, torch's among them, and reading
 suite and bundle. The bare passes decode the same pictures and call the same programs on the same batches with the same
-threads, and keep nothing. The two sides of a ratio are measured in turns; medians are told. Processor time counts where
+threads, which wait as their library lets them, and keep nothing. The two sides of a ratio are measured in turns; medians are told. Processor time counts where
 other work shares the machine; seconds depend on the machine.
 """
 
@@ -28,7 +28,6 @@ from typing import Any
 from benchmarks.stack import CHANGED, write_stack
 from gate.cli.app import tuned
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parents[1]
 TICK = os.sysconf("SC_CLK_TCK")
 
