@@ -21,7 +21,6 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 INCUMBENT, CANDIDATE = "incumbent", "bad_head"
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.bench_run [--work FOLDER] [--repeat 3] [--camvid FOLDER] [--only run,memory,compare,camvid]
 
 Every figure is of a fresh process with all that it starts. Outside the clock: imports, torch's among them, and reading
-suite and bundle. The bare passes decode the same pictures and call the same programs on the same batches with the same
-threads, which wait as their library lets them, and keep nothing. The two sides of a ratio are measured in turns; medians are told. Processor time counts where
-other work shares the machine; seconds depend on the machine.
+suite and bundle. The bare passes decode the same pictures and call the same programs on the same batches with as many
+threads, which wait as their library lets them, and keep nothing. The two sides of a ratio are measured in turns;
+medians are told. Processor time counts where other work shares the machine; seconds depend on the machine.
 """
 
 from __future__ import annotations
