@@ -17,7 +17,7 @@ Array = NDArray[Any]
 #: Program inputs (B, ...) -> head -> (values (B, ...) float32, type).
 Answers = Callable[[Mapping[str, Array]], Mapping[str, tuple[Array, str]]]
 #: How far the values of a frame may move: a share of the standard deviation of the batch, and one of their mean size.
-OF_DEVIATION, OF_SIZE = 0.1, 0.01
+OF_DEVIATION, OF_SIZE = 0.1, 0.03
 
 
 def differ(inputs: Mapping[str, Array]) -> bool:
