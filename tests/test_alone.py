@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gate.bundle import Network
 from gate.errors import BundleError
-from gate.run.alone import check_alone, differ
+from gate.run.alone import check_alone, varied
+from gate.run.signature import Program
+from gate.run.stack import Stack
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -47,13 +51,14 @@ def test_a_program_that_takes_large_batches_only_is_asked_for_as_many_as_there_w
         lambda x: np.exp(x.mean((2, 3))) / np.exp(x.mean((2, 3))).sum(0),
         lambda x: x.mean((2, 3)) * np.arange(len(x))[:, None],
         lambda x: np.cumsum(x.mean((2, 3)), 0) / len(x),
-        lambda x: x.mean((2, 3))[:, : len(x)],
+        lambda x: (x.mean((2, 3)) - x.mean((0, 2, 3))) / x.mean((2, 3)).std(0),
+        lambda x: np.where(np.arange(3) == 1, -np.inf, x.mean((2, 3)) - x.mean()),
     ],
-    ids=["batch statistics", "softmax over the batch", "place in the batch", "running mean", "shape"],
+    ids=["batch statistics", "softmax over the batch", "place in the batch", "running mean", "no number", "infinite"],
 )
 def test_what_mixes_frames_is_seen(mixing: Callable[[Array], Array]) -> None:
     frames = FRAMES * np.linspace(0.2, 3, 16, dtype=np.float32)[:, None, None, None] + np.float32(0.5)
-    with pytest.raises(BundleError, match=r"hangs on the frames beside it \(head head\)"):
+    with np.errstate(all="ignore"), pytest.raises(BundleError, match=r"hangs on the frames beside it \(head head\)"):
         asked(mixing, frames)
 
 
@@ -71,11 +76,55 @@ def test_a_last_bit_more_or_less_is_no_difference_even_where_it_swaps_a_list_or_
     assert asked(named) == [16, 2, 2, 2]
 
 
-def test_nothing_can_be_seen_where_all_frames_are_the_same() -> None:
-    assert not differ({"image": FRAMES[:2]})
-    assert not differ({"image": np.repeat(FRAMES[:1], 16, axis=0)})
-    assert differ({"image": np.repeat(FRAMES[:1], 16, axis=0), "speed": np.arange(16)})
+def test_a_list_as_long_as_the_longest_of_its_batch_is_no_mixing_and_rounding_is_none() -> None:
+    assert asked(lambda x: x.mean((2, 3))[:, : len(x)]) == [16, 2, 2]
+    assert asked(lambda x: np.full((len(x), 3), 1e-8 * len(x))) == [16, 2, 2]
 
 
-def test_numbers_that_are_none_are_left_to_those_who_count_them() -> None:
+def test_nothing_can_be_seen_where_frames_are_the_same_or_nearly() -> None:
+    def names(**inputs: Array) -> set[str]:
+        return varied(inputs)
+
+    still = np.repeat(FRAMES[:1], 16, axis=0)
+    assert names(image=FRAMES[:2]) == set()
+    assert names(image=still) == set()
+    assert names(image=still + RNG.normal(size=still.shape) * 0.01) == set()
+    assert names(image=FRAMES, rear=still, speed=np.arange(16.0), none=np.zeros((16, 0))) == {"image", "speed"}
+    assert names(image=np.concatenate([still[:7], FRAMES[1:3], still[:7]])) == {"image"}
+
+
+def test_numbers_that_are_none_in_a_batch_are_left_to_those_who_count_them() -> None:
     assert asked(lambda x: x.mean((2, 3)) * (np.nan if len(x) > 2 else 1)) == [16, 2, 2]
+
+
+LARGE = RNG.normal(size=(16, 3, 300, 400)).astype(np.float32)
+
+
+def test_of_large_answers_a_sample_is_looked_at() -> None:
+    assert varied({"image": LARGE}) == {"image"}
+    assert asked(lambda x: x + np.float32(1e-4 * len(x)), LARGE) == [16, 2, 2]
+    with pytest.raises(BundleError, match="hangs on"):
+        asked(lambda x: x + x.mean((1, 2, 3), keepdims=True) + len(x), LARGE)
+
+
+def test_clips_side_by_side_are_asked_when_they_remember_something() -> None:
+    def mixing(x: Array, h: Array) -> Array:
+        return x + h.mean(0)
+
+    for mix, failed in ((mixing, {"net"}), (lambda x, h: x + h, set())):
+
+        def forward(
+            inputs: Mapping[str, Array], heads: object = None, mix: Callable[[Array, Array], Array] = mix
+        ) -> dict[str, tuple[Array, str]]:
+            x, h = inputs["x"], inputs["h"]
+            return {"y": (mix(x, h), "float32"), "h": (h / 2 + x, "float32")}
+
+        inputs = (("x", "x"), ("h", "net.h"))
+        network = Network("net", Path("net.pt2"), (), inputs, ("y", "h"), "", state=("h",))
+        program = Program(forward, {"x": (4,), "h": (4,)})
+        stack = Stack([network], {"net": program}, {"net": ["y", "h"]}, ["net.y"])
+        stack.begin([8] * 16, True)
+        for rows in np.split(RNG.normal(size=(128, 4)).astype(np.float32), 8):
+            list(stack.batch({"x": rows}))
+        list(stack.rest(128))
+        assert set(stack.failed) == failed

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gate.bundle import Network
 from gate.errors import BundleError
 from gate.lock import digest_of
-from gate.run.alone import check_alone, differ
+from gate.run.alone import check_alone, varied
 from gate.run.partition import steps_of
 from gate.run.signature import Program, fits, told
 from gate.run.wire import MAX_ARRAYS
@@ -49,9 +49,9 @@ class Stack:
     parts: network -> heads that are wanted of it; others are not computed where the program can be cut. That is held to
     the whole program, bit for bit, on the first batch, and where it differs the whole program runs. A program whose
     graph is not understood is asked its first batch twice, since it could hide what its answers hang on. Of the first
-    batch that has different frames, two are asked by themselves (`check_alone`). give: outputs that are told; others
-    are for networks alone. note: told the name of a network before it runs. failed: network -> why it, or what it
-    reads, cannot run.
+    batch in which an input has different frames, some are asked by themselves (`check_alone`); of networks that
+    remember, at the last instant of a round. give: outputs that are told; others are for networks alone. note: told the
+    name of a network before it runs. failed: network -> why it, or what it reads, cannot run.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class Stack:
         self.parts: dict[str, Collection[str] | None] = dict(parts)
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
         self.unasked = {n.name for n in networks if programs[n.name].whole}
-        self.together = {n.name for n in networks}
+        self.together = {n.name: {name for name, _ in n.inputs} for n in networks}
+        self.telling = True
         self.failed: dict[str, str] = {}
         self.late = late_of(networks)
         remembered = [n for n in networks if n.name in self.late]
@@ -91,6 +92,7 @@ class Stack:
     def batch(self, inputs: Mapping[str, Array]) -> Iterator[Told]:
         """What each network that remembers nothing answers on the next frames of the round."""
         now: dict[str, Array] = dict(inputs)
+        self.telling = True
         for network in self.networks:
             if network.name not in self.late:
                 given = self._run(network, lambda n, now=now: {name: now[source] for name, source in n.inputs})
@@ -137,7 +139,10 @@ class Stack:
         """Let the networks that remember answer on all frames of the round, instant by instant."""
         # What a failed network answered before it failed is of some frames only, and nobody reads it.
         whole = {s: values for s, values in self.kept.items() if s.rpartition(".")[0] not in self.failed}
-        for lanes, at in steps_of(self.lengths):
+        steps = list(steps_of(self.lengths))
+        last = max((k for k, (lanes, _) in enumerate(steps) if len(lanes) > 2), default=0)
+        for k, (lanes, at) in enumerate(steps):
+            self.telling = 0 < k == last  # where clips begin, states are zeros and windows full of one frame
             now = {source: values[at] for source, values in whole.items()}
             for network in self.networks:
                 if network.name in self.late:
@@ -187,8 +192,8 @@ class Stack:
             whole = forward(given)
             if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
                 outputs, self.parts[name] = whole, None
-        if name in self.together and differ(given):
-            self.together.discard(name)
+        if self.telling and (new := varied({key: given[key] for key in self.together[name]})):
+            self.together[name] -= new
             check_alone(lambda inputs: forward(inputs, self.parts[name]), given, outputs)
         return outputs
 
