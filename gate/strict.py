@@ -12,8 +12,10 @@ import json
 import math
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +48,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_JSON_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
+_JSON_STRING = re.compile(r'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
+_BRACKET, _LONG = re.compile(r"[\[\]{}]"), re.compile(rf"(?<![-0-9])[-0-9]{{{MAX_WORD}}}")
+_DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _DEEPER.keys())
 _EXPECTED = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -147,21 +152,21 @@ def read_json(
     if len(data) > max_bytes:
         raise error(f"larger than {max_bytes:,} bytes", where=where)
     text = _text(data, where, error)
-    depth = 0
-    for mark in _JSON_BRACKET.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
-        if depth > max_depth:
-            raise error(
-                f"nested deeper than {max_depth} levels",
-                where=f"{where}:{text.count(chr(10), 0, mark.start()) + 1}",
-            )
+    bare = _JSON_STRING.sub("", text)
+    brackets = bare.encode().translate(None, _NO_BRACKETS)
+    if max(accumulate(map(_DEEPER.__getitem__, brackets)), default=0) > max_depth:
+        depths = accumulate(map(_DEEPER.__getitem__, brackets))
+        first = next(k for k, depth in enumerate(depths) if depth > max_depth)
+        mark = next(islice(_BRACKET.finditer(bare), first, None))
+        line = bare.count("\n", 0, mark.start()) + 1
+        raise error(f"nested deeper than {max_depth} levels", where=f"{where}:{line}")
     try:
         value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_number(float),
             parse_float=_number(float),
-            parse_int=_number(int),
+            parse_int=_number(int) if _LONG.search(bare) else None,  # a call for each of millions takes seconds
         )
         if "\\ud" in text.lower():  # json lets half a surrogate pair through; the first write would fail on it
             json.dumps(value, ensure_ascii=False).encode()
@@ -332,11 +337,10 @@ def _number(kind: Callable[[str], float]) -> Callable[[str], float]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in table:
-            raise ValueError(f"duplicate key {_got(key)}")
-        table[key] = value
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        seen = Counter(key for key, _ in pairs)
+        raise ValueError(f"duplicate key {_got(next(key for key, times in seen.items() if times > 1))}")
     return table
 
 

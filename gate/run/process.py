@@ -258,9 +258,9 @@ def _start_nursery() -> _Nursery:
     ours, theirs = socket.socketpair()
     # Threads that spin while they wait starve the decoder and the contract worker on a small or busy machine: measured
     # four times slower. Threads that sleep at once must be woken for every small operation: three times slower. GNU's
-    # OpenMP is told to spin for a quarter of a millisecond at most, which bridges one operation and the next, those
-    # that one thread does by itself too; others have no count. The worker's own threads are set where it is forked;
-    # before, there may be none.
+    # OpenMP is told to spin for 10,000 turns, a quarter of a millisecond or so, which bridges one operation and the
+    # next, those that one thread does by itself too; others have no count. The worker's own threads are set where it is
+    # forked; before, there may be none.
     settings = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
     settings |= {"OPENBLAS_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     # glibc hands large blocks back when they are free, and every batch would pay for fresh pages: a fifth of the
