@@ -32,11 +32,10 @@ def varied(inputs: Mapping[str, Array]) -> set[str]:
 
 
 def _varies(values: Array) -> bool:
-    if np.array_equal(values[0], values[-1]) and not (values != values[:1]).any():
+    if not values.size:
         return False
-    frames = values.reshape(len(values), -1)
-    frames = frames[:, :: frames.shape[1] * len(frames) // SAMPLE | 1].astype(np.float64)
-    return bool(np.abs(frames - frames[:1]).mean() > APART * np.sqrt((frames**2).mean()))
+    apart, size = _sample(values - values[:1]), _sample(values)
+    return bool(np.abs(apart).mean() > APART * np.sqrt((size**2).mean()))
 
 
 def check_alone(answers: Answers, inputs: Mapping[str, Array], outputs: Mapping[str, tuple[Array, str]]) -> None:

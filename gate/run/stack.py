@@ -67,7 +67,6 @@ class Stack:
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
         self.unasked = {n.name for n in networks if programs[n.name].whole}
         self.together = {n.name: {name for name, _ in n.inputs} for n in networks}
-        self.telling = True
         self.failed: dict[str, str] = {}
         self.late = late_of(networks)
         remembered = [n for n in networks if n.name in self.late]
@@ -92,7 +91,6 @@ class Stack:
     def batch(self, inputs: Mapping[str, Array]) -> Iterator[Told]:
         """What each network that remembers nothing answers on the next frames of the round."""
         now: dict[str, Array] = dict(inputs)
-        self.telling = True
         for network in self.networks:
             if network.name not in self.late:
                 given = self._run(network, lambda n, now=now: {name: now[source] for name, source in n.inputs})
@@ -142,11 +140,11 @@ class Stack:
         steps = list(steps_of(self.lengths))
         last = max((k for k, (lanes, _) in enumerate(steps) if len(lanes) > 2), default=0)
         for k, (lanes, at) in enumerate(steps):
-            self.telling = 0 < k == last  # where clips begin, states are zeros and windows full of one frame
+            telling = 0 < k == last  # where clips begin, states are zeros and windows full of one frame
             now = {source: values[at] for source, values in whole.items()}
             for network in self.networks:
                 if network.name in self.late:
-                    given = self._run(network, lambda n, now=now, lanes=lanes: self._remembered(n, now, lanes))
+                    given = self._run(network, lambda n, now=now, lanes=lanes: self._remembered(n, now, lanes), telling)
                     self._keep(network, given, lanes)
                     self.ran[network.name] = list(given)
                     for output in self.give & given.keys():
@@ -154,7 +152,8 @@ class Stack:
                         self._hold(output, values, at)
                     now |= {name: values for name, (values, _) in given.items()}
 
-    def _run(self, network: Network, inputs: Callable[[Network], dict[str, Array]]) -> Outputs:
+    def _run(self, network: Network, inputs: Callable[[Network], dict[str, Array]], telling: bool = True) -> Outputs:
+        """What a network answers; telling: the answer is one that would tell whether it mixes frames."""
         for upstream in network.upstream():
             if upstream in self.failed and network.name not in self.failed:
                 self.failed[network.name] = f"it reads {upstream}, of which: {self.failed[upstream]}"
@@ -165,7 +164,7 @@ class Stack:
             given = inputs(network)
             self._check(network, given)
             outputs = self.programs[network.name].forward(given, self.parts[network.name])
-            outputs = self._probed(network.name, given, outputs)
+            outputs = self._probed(network.name, given, outputs, telling)
             size = sum(v.nbytes for head, (v, _) in outputs.items() if f"{network.name}.{head}" in self.give)
             if size > MAX_ARRAYS:
                 raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
@@ -174,7 +173,7 @@ class Stack:
             return {}
         return {f"{network.name}.{head}": output for head, output in outputs.items()}
 
-    def _probed(self, name: str, given: Mapping[str, Array], outputs: Outputs) -> Outputs:
+    def _probed(self, name: str, given: Mapping[str, Array], outputs: Outputs, telling: bool) -> Outputs:
         """What a network answers to a batch, when it was asked once more for all that must hold and is not known yet.
         Raises BundleError.
         """
@@ -192,7 +191,7 @@ class Stack:
             whole = forward(given)
             if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
                 outputs, self.parts[name] = whole, None
-        if self.telling and (new := varied({key: given[key] for key in self.together[name]})):
+        if telling and (new := varied({key: given[key] for key in self.together[name]})):
             self.together[name] -= new
             check_alone(lambda inputs: forward(inputs, self.parts[name]), given, outputs)
         return outputs
