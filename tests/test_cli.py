@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,11 @@ def test_ctrl_c_in_the_parts_ends_with_130_too(
 
 
 # What is loaded
+
+
+def test_it_says_which_version_it_is(tmp_path: Path) -> None:
+    said = gate("--version", cwd=tmp_path)
+    assert (said.code, said.out) == (0, f"gate {version('vision-release-gate')}\n")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["compare", "--help"], ["suite", "--help"]])

@@ -85,7 +85,9 @@ def test_the_commands_tell_mend_and_tidy_a_store(releases: Path, store_folder: P
     assert gate("run", "new", "--suite", "suite", "--out", "out", cwd=releases).code == 0
     said = gate("store", "stat", cwd=releases)
     assert said.code == 0
-    assert f"{store_folder}: 0.0 MB of at most 10.0 GB\n2 packs of 1 suites or runtimes\nlast used: 20" in said.out
+    assert (
+        f"{store_folder}: 0.0 MB of at most 10.0 GB\n2 packs for 1 pair of suite and runtime\nlast used: 20" in said.out
+    )
     said = gate("store", "verify", cwd=releases)
     assert (said.code, said.out) == (0, f"{store_folder}: 2 packs, 0 damaged\n")
 
@@ -104,7 +106,7 @@ def test_the_commands_tell_mend_and_tidy_a_store(releases: Path, store_folder: P
     assert packs(store_folder) == [second]
     text = (store_folder / MARKER).read_text()
     (store_folder / MARKER).write_text(text.replace("limit_gb = 10.0", "limit_gb = 0.0"))
-    assert gate("store", "gc", cwd=releases).out.startswith(f"{store_folder}: 1 files removed")
+    assert gate("store", "gc", cwd=releases).out.startswith(f"{store_folder}: 1 file removed")
     assert packs(store_folder) == []
     (store_folder / MARKER).write_text(text.replace("limit_gb = 10.0", "limit_gb = -1.0"))
     refused(gate("store", "gc", cwd=releases), 2, "store.toml", "limit_gb is negative")

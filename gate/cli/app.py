@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gate import __version__
 from gate.cli import paths, planning, store
 from gate.cli.ci import ci
 from gate.cli.progress import progress_bar
@@ -42,6 +43,21 @@ ThresholdsOption = Annotated[Path | None, typer.Option("--thresholds", help="Rel
 FramesOption = Annotated[int, typer.Option("--frames", min=0, help="Pictures in the report.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="Where programs run: cpu, or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print verdict.json instead of the table.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which gate.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> NoReturn:

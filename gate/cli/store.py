@@ -66,13 +66,15 @@ def _known(folder: Path | None) -> Store:
 @store_app.command("stat")
 def store_stat(folder: Folder = None) -> None:
     """How much is kept, how large it may get, and when it was last used."""
+    from gate.report.words import count
     from gate.run.store import entries
 
     store = _known(folder)
     found = list(entries(store))
     packs = [e for e in found if e.kind == "pack"]
     typer.echo(f"{store.root}: {_size(sum(e.size for e in found))} of at most {_size(store.limit)}")
-    typer.echo(f"{len(packs):,} packs of {len({e.path.parent for e in packs}):,} suites or runtimes")
+    pairs = len({e.path.parent for e in packs})
+    typer.echo(f"{count(len(packs), 'pack')} for {count(pairs, 'pair')} of suite and runtime")
     for kind, what in (("damaged", "damaged, in quarantine"), ("abandoned", "half-written by runs that were killed")):
         if number := sum(e.kind == kind for e in found):
             typer.echo(f"{number:,} {what}")
@@ -82,22 +84,25 @@ def store_stat(folder: Folder = None) -> None:
 
 @store_app.command("gc")
 def store_gc(folder: Folder = None) -> None:
-    """Remove what is damaged or half-written, and what was not used for longest while the store is above its limit."""
+    """Remove what is damaged or half-written, and what was not used for longest while the store is above its limit;
+    nothing that is younger than a minute."""
+    from gate.report.words import count
     from gate.run.store import collect
 
     store = _known(folder)
     gone = collect(store, all_damaged=True)
-    typer.echo(f"{store.root}: {len(gone):,} files removed, {_size(sum(e.size for e in gone))}")
+    typer.echo(f"{store.root}: {count(len(gone), 'file')} removed, {_size(sum(e.size for e in gone))}")
 
 
 @store_app.command("verify")
 def store_verify(folder: Folder = None) -> None:
     """Read every pack; what does not hold is moved to quarantine, and the command ends with 4."""
+    from gate.report.words import count
     from gate.run.store import check
 
     store = _known(folder)
     packs, damaged = check(store)
-    typer.echo(f"{store.root}: {packs:,} packs, {damaged:,} damaged")
+    typer.echo(f"{store.root}: {count(packs, 'pack')}, {damaged:,} damaged")
     raise typer.Exit(4 if damaged else 0)
 
 

@@ -29,7 +29,7 @@ class ReasonView:
     """A reason's sentence in pieces, (text, name of the prediction that it links to or empty).
 
     others: predictions that the sentence counts and does not name; more: those that are left out; folded: what stands
-    over them when they are too many to be open, else empty.
+    over them when they are folded, else empty.
     """
 
     code: str
@@ -240,7 +240,9 @@ def _reason(code: str, text: str, predictions: tuple[str, ...]) -> ReasonView:
         parts = re.split(f"({pattern})", sentence)
         pieces = [(part, part if k % 2 else "") for k, part in enumerate(parts) if part]
     others = [n for n in names if n not in sentence]
-    folded = words.count(len(others), "other prediction" if named else "prediction") if len(others) > OPEN else ""
+    # A sentence that names some says how many more there are: these are for whoever asks.
+    room = 0 if named else OPEN
+    folded = words.count(len(others), "other prediction" if named else "prediction") if len(others) > room else ""
     return ReasonView(words.name(code), tuple(pieces), tuple(others[:NAMES]), max(0, len(others) - NAMES), folded)
 
 
