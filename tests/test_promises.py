@@ -20,7 +20,7 @@ from gate.heads import Head
 from gate.judge import Cell, Facts, Policy, Rule, decide, judge
 from gate.judge.decision import Tier
 from gate.judge.policy import PolicyText, RuleText, Shares
-from gate.strict import Lines
+from gate.located import Lines
 from gate.suite import Slice
 from gate.table import ClipIndex
 from tests.oracles.statistics import Counts, side_of_counts

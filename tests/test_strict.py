@@ -21,13 +21,10 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from gate.errors import ConfigError, LockError
+from gate.located import MAX_DEPTH, MAX_ENTRIES, Lines, locate
 from gate.strict import (
     MAX_BYTES,
-    MAX_DEPTH,
-    MAX_ENTRIES,
     NAME,
-    Lines,
-    _locate,
     read_json,
     read_toml,
     read_toml_located,
@@ -329,7 +326,7 @@ def test_the_end_of_a_long_path_is_what_is_shown(tmp_path: Path) -> None:
 
 @given(text=st.text(alphabet="[]{}=,.\"'\\#\n\r \tab1é\0", max_size=60))
 def test_no_text_at_all_breaks_the_locator(text: str) -> None:
-    lines, _ = _locate(text.replace("\r\n", "\n"), "f", ConfigError)
+    lines, _ = locate(text.replace("\r\n", "\n"), "f", ConfigError)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -524,7 +521,7 @@ def test_each_key_is_located_on_the_line_on_which_it_was_written(document: dict[
     writer = Writer(data.draw)
     writer.body((), document)
     tomllib.loads(writer.text)  # or else the test itself is wrong
-    lines, _ = _locate(writer.text, "f", ConfigError)
+    lines, _ = locate(writer.text, "f", ConfigError)
     assert {place: lines.at(*place) for place in writer.lines} == writer.lines
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gate.atomic import open_regular
 from gate.errors import BundleError, ConfigError, shown
+from gate.located import Lines
 from gate.lock import Lock, digest_of, make_lock, read_lock, verify, write_lock
-from gate.strict import MAX_BYTES, NAME, Lines, read_toml_located, relative_path
+from gate.strict import MAX_BYTES, NAME, read_toml_located, relative_path
 
 MANIFEST, LOCK = "bundle.toml", "bundle.lock"
 #: Frames that a windowed network may look back on.

@@ -12,9 +12,9 @@ from gate.github.proposal import Proposal
 from gate.github.release import FILE, Release
 from gate.judge import read_policy
 from gate.judge.decision import Cell, Decision
+from gate.located import Lines
 from gate.report import words
 from gate.report.standing import standing, worst_cells
-from gate.strict import Lines
 from gate.suite.definition import read_definition
 
 Level = Literal["failure", "warning"]

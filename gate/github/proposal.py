@@ -16,7 +16,8 @@ from gate.bundle import read_bundle
 from gate.errors import ConfigError, GateError, RefusedError, SuiteError, shown
 from gate.github import tree
 from gate.github.release import FILE, Release, read_release
-from gate.strict import Lines, relative_path
+from gate.located import Lines
+from gate.strict import relative_path
 
 #: Protected besides the suite and the policy that release.toml names: whatever decides what is judged, and how.
 PROTECTED = ("thresholds", "waivers", "allowed_signers", "anchors.toml", ".github", ".gitlab-ci.yml", "Jenkinsfile")

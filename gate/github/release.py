@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.errors import ConfigError, shown
-from gate.strict import Lines, read_toml_located, relative_path
+from gate.located import Lines
+from gate.strict import read_toml_located, relative_path
 
 FILE = "release.toml"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

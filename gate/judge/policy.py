@@ -16,9 +16,10 @@ from gate.calibrate import Kind, objective_of
 from gate.errors import ConfigError
 from gate.heads import Head
 from gate.judge.decision import PolicyFacts, Tier
+from gate.located import Lines
 from gate.lock import digest_of_file
 from gate.measures import NAMES, metric
-from gate.strict import NAME, Lines, read_toml_located
+from gate.strict import NAME, read_toml_located
 from gate.tasks import task_of
 
 Positive = Annotated[float, Field(gt=0)]

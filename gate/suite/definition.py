@@ -12,7 +12,8 @@ from pydantic import Field
 
 from gate.errors import ConfigError
 from gate.heads import Decoder, Head, ScoreKind, TaskKind
-from gate.strict import NAME, Lines, read_toml_located
+from gate.located import Lines
+from gate.strict import NAME, read_toml_located
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]

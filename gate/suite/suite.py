@@ -10,8 +10,9 @@ import numpy as np
 
 from gate.errors import ConfigError, LockError, SuiteError, shown
 from gate.heads import Head
+from gate.located import Lines
 from gate.lock import Lock, make_lock, read_lock, verify
-from gate.strict import Lines, relative_path
+from gate.strict import relative_path
 from gate.suite.definition import Definition, Input, read_definition
 from gate.suite.frames import Frames, read_table, select_frames, text_columns
 from gate.suite.inputs import file_names, optional_names, template_columns

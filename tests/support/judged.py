@@ -14,7 +14,7 @@ from gate.heads import Head
 from gate.judge import Cell, Facts, Policy, Rule, judge
 from gate.judge.decision import Tier
 from gate.judge.policy import PolicyText, RuleText
-from gate.strict import Lines
+from gate.located import Lines
 from tests.oracles import statistics as oracle
 from tests.oracles.statistics import Clips
 
