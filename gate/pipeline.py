@@ -14,8 +14,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gate import __version__
-from gate.bundle import Bundle, Impact, impact_of, read_bundle
+from gate.bundle import Bundle, impact_of, read_bundle
 from gate.calibrate import OperatingPoint, thresholds_path
+from gate.changed import Tell, changed_answers, tell_stored
 from gate.compare import Side, compare, precision_deltas, seed_of, sign_vectors
 from gate.errors import ConfigError, SuiteError, UsageError, shown
 from gate.judge import (
@@ -55,25 +56,17 @@ from gate.report.notebook import decision_html
 from gate.run import (
     Run,
     Store,
-    Watch,
     contract_checks,
     contract_table,
-    needed_for,
     offered,
     outputs_of,
     read_evidence,
-    rounds_of,
     run,
-    watched,
 )
 from gate.suite import ContractResult, Suite, read_suite
 
 #: (stage, frames just done, frames of the stage)
 Progress = Callable[[str, int, int], None]
-
-
-#: Takes one line of what was done
-Tell = Callable[[str], None]
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -130,7 +123,6 @@ def compare_bundles(
     with contract_checks(exam, f"{old.digest} {new.digest}", store) as check:
         names, _ = offered(new, exam)
         impact, uncovered = impact_of(old, new), uncovered_heads(new, exam, names)
-        identical = {name for name in names if impact.is_identical(name)}
         gone = uncovered_heads(old, exam, offered(old, exam)[0])
         rules = assign(rulebook, exam.heads, {*uncovered, *gone})
         timed = asks(rulebook, exam.heads, [*old.networks, *new.networks])
@@ -147,15 +139,9 @@ def compare_bundles(
             return found
 
         before = answers("incumbent", old)
-        watch = watch_of(old, new, exam, impact, before.stored)
-        differing, unseen = _differing(old, new, exam, watch, device)
-        if differing or unseen:
-            identical = set()  # a digest that was wrong once is trusted no more, nor is one that could not be checked
-        trusted = None if differing else store  # the store's addresses are made of such digests
-        after = _run_what_changed(new, exam, before, identical, progress, trusted, device, tell)
-        _refuse(after, exam, watch, differing)
-        if identical or watch is not None:
-            tell(_what_ran(after, names, identical, watch, differing, unseen))
+        after, identical = changed_answers(
+            old, new, exam, before, impact, names, lambda n, of: progress("candidate", n, of), store, device, tell
+        )
         since = {
             digest: before if digest == old.digest else answers("anchor", b)
             for digest, b in older.items()
@@ -255,21 +241,6 @@ def calibrate_bundle(
     return thresholds_path(thresholds, exam.name, made.name, made.version), exam, made, points
 
 
-def watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact, stored: Collection[str] = ()) -> Watch | None:
-    """What the spot check looks at: one batch, drawn by the digests, of all judged heads that are called identical
-    although their network, or one that it reads, was rewritten. None when there are none: equal bytes leave nothing to
-    be mistaken about.
-
-    stored: heads whose evidence of the incumbent was not run here: nothing is run for a check alone.
-    """
-    judged = {output for head in suite.heads if head.name not in stored for output in outputs_of(head)}
-    rewritten = {n.name for n in new.networks if n.program is not None and n.name in impact.rewritten}
-    outputs = {o for o in judged if impact.is_identical(o) and rewritten & needed_for(new, [o]).keys()}
-    batches = sum(len(part.batches) for part in rounds_of(suite.frames))
-    seed = seed_of(suite.digest, old.digest, new.digest)
-    return Watch(seed % batches, frozenset(outputs)) if outputs and batches else None
-
-
 def _networks(new: Bundle, names: Collection[str], identical: Collection[str]) -> tuple[NetworkFacts, ...]:
     """Networks of the candidate; out of the change's reach are those all of whose heads are."""
     reached = {name.partition(".")[0] for name in names if name not in identical}
@@ -285,94 +256,10 @@ def uncovered_heads(bundle: Bundle, suite: Suite, names: Collection[str]) -> lis
     return sorted(set(names) - judged - internal)
 
 
-def tell_stored(stage: str, answers: Run, source: str, tell: Callable[[str], None]) -> None:
-    """Say for how many heads nothing was run; nothing when that is none."""
-    if answers.stored:
-        tell(f"{stage}: {len(answers.stored)} of {len(answers.evidence)} heads from {source}")
-
-
 def _brought(files: Sequence[Path], suite: Suite, bundles: Sequence[Bundle]) -> dict[str, Run]:
     """Digest of a bundle -> its evidence, of the files given. Raises EvidenceError for a file of anything else."""
     found = (read_evidence(path, suite, bundles) for path in files)
     return {bundle.digest: answers for bundle, answers in found}
-
-
-def _run_what_changed(
-    bundle: Bundle,
-    suite: Suite,
-    before: Run,
-    identical: Collection[str],
-    progress: Progress,
-    store: Store | None,
-    device: str,
-    tell: Callable[[str], None],
-) -> Run:
-    """Evidence of a candidate: of heads that the change cannot reach, the incumbent's own."""
-    kept = {h.name for h in suite.heads if set(outputs_of(h)) <= set(identical)}
-    changed = [h.name for h in suite.heads if h.name not in kept]
-    after = (
-        run(bundle, suite, changed, lambda n, of: progress("candidate", n, of), store, device) if changed else before
-    )
-    if changed:
-        tell_stored("candidate", after, "the store", tell)
-        if after.runtime and before.runtime and after.runtime != before.runtime:
-            # Only evidence from a file can have another runtime: the store's is part of its address.
-            now = dict(after.runtime)  # what only one of them needed, such as onnxruntime, tells nothing
-            if other := ", ".join(f"{k} {v}" for k, v in before.runtime if now.get(k, v) != v):
-                what = f"the incumbent's evidence is from another machine ({other})"
-                tell(f"warning: {what}: last bits of scores may differ")
-    return Run(
-        before.evidence.of(kept) | after.evidence,
-        {**{name: s for name, s in before.summaries.items() if name in kept}, **after.summaries},
-        (*(name for name in before.missing if name in kept), *(after.missing if changed else ())),
-        after.runtime,
-        ran=after.ran if changed else (),
-    )
-
-
-def _differing(
-    old: Bundle, new: Bundle, suite: Suite, watch: Watch | None, device: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Outputs that are called identical and are not, on the watched batch, and those of which one side said nothing."""
-    if watch is None:
-        return (), ()
-    before, after = (watched(bundle, suite, watch, device) for bundle in (old, new))
-    seen = [o for o in sorted(watch.outputs) if o in before and o in after]
-    return tuple(o for o in seen if before[o] != after[o]), tuple(sorted(watch.outputs - set(seen)))
-
-
-def _refuse(answers: Run, suite: Suite, watch: Watch | None, differing: Collection[str]) -> None:
-    """Heads with such an output are broken: nothing that was said of them holds."""
-    if watch is None or not differing:
-        return
-    rows = watch.rows(suite)
-    for head in suite.heads:
-        if set(outputs_of(head)) & set(differing):
-            answers.summaries[head.name].refused = (
-                "called identical by its graph, and not equal bit for bit in the spot check on frames "
-                f"{suite.frames.ids[rows[0]]} to {suite.frames.ids[rows[-1]]}"
-            )
-
-
-def _what_ran(
-    after: Run,
-    names: Collection[str],
-    identical: Collection[str],
-    watch: Watch | None,
-    differing: Collection[str],
-    unseen: Collection[str],
-) -> str:
-    """`candidate: ran 1 of 9 heads (front.road_edge); 8 identical by construction, of which ...`."""
-    shown_names = ", ".join(after.ran[:3]) + (", …" if len(after.ran) > 3 else "")
-    line = f"candidate: ran {len(after.ran):,} of {len(names):,} heads{f' ({shown_names})' if after.ran else ''}"
-    line += f"; {len(identical):,} identical by construction"
-    if watch is not None:
-        line += f", {len(watch.outputs) - len(unseen):,} of these compared bit for bit on a batch of frames"
-    if unseen:
-        line += f"; {len(unseen):,} could not be compared, so nothing is taken to be identical"
-    if differing:
-        line += f": {', '.join(sorted(differing)[:3])} differ, so nothing is taken to be identical and all heads ran"
-    return line
 
 
 def _contract(answers: Run) -> dict[str, NDArray[Any]]:

@@ -187,7 +187,7 @@ def halt(*given):
 
 when = sys.argv.pop()
 contracts.check_all = stopped
-setattr(pipeline, {"run": "_run_what_changed", "checked": "layout_of"}[when], halt)
+setattr(pipeline, {"run": "changed_answers", "checked": "layout_of"}[when], halt)
 main()
 """
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-import gate.pipeline as pipeline
+from gate import changed
 from gate.bundle import Bundle, Impact, Network, digests_of, impact_of, read_bundle, scanned
 from gate.errors import BundleError, LockError, RefusedError
 from gate.judge import Decision
@@ -378,13 +378,13 @@ def test_a_worker_that_was_killed_before_the_spot_check_is_replaced(
     programs: Mapping[str, bytes], exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", programs["again"])
-    differing = pipeline._differing
+    differing = changed._differing
 
     def killed(*given: Any) -> Any:
         kill(*(worker.pid for worker in session._kept.values()))
         return differing(*given)
 
-    monkeypatch.setattr(pipeline, "_differing", killed)
+    monkeypatch.setattr(changed, "_differing", killed)
     lines: list[str] = []
     decision = compared(old, new, exam, lines).decision
     assert "3 identical by construction, 2 of these compared bit for bit" in lines[0]

@@ -210,7 +210,7 @@ def run(
 ) -> None:
     """Run one bundle over the suite and write its evidence, for `gate compare --evidence` elsewhere."""
     from gate.bundle import read_bundle
-    from gate.pipeline import tell_stored
+    from gate.changed import tell_stored
     from gate.run import run as run_bundle
     from gate.run import write_evidence
     from gate.suite import read_suite
