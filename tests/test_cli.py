@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gate.bundle import read_bundle
+from gate.cli.streams import tell
 from gate.run import read_evidence, run
 from gate.suite import read_suite
 from tests.support.processes import heed_interrupts, those_with, until
@@ -110,6 +111,31 @@ def test_the_decision_is_the_exit_code_even_when_the_reader_goes_away(releases: 
     assert "Broken" not in err
     assert "Traceback" not in err
     assert json.loads((releases / "out" / "verdict.json").read_text())["decision"] == "GO"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", ">&- 2>&-", ">/dev/full"])
+def test_streams_that_take_nothing_change_no_exit_code(releases: Path, streams: str) -> None:
+    line = f"{sys.executable} -m gate run old --suite suite --store none --out out {streams}"
+    code = subprocess.run(line, shell=True, cwd=releases, check=False).returncode
+    assert code == (4 if streams == ">/dev/full" else 0)
+    assert (releases / "out" / "evidence.safetensors").is_file()
+
+
+def test_a_reader_that_goes_away_makes_no_decision(releases: Path) -> None:
+    for words, code in ((("suite", "show", "suite"), 0), (("store", "stat", "absent"), 2)):
+        with start(*words, cwd=releases) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            process.stderr.close()
+        assert process.returncode == code
+
+
+def test_no_message_is_a_command_to_a_runner(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("gate: x\n  ::error::forged\x1b[2J\u202e\n##[error]forged")
+    said = capsys.readouterr().err
+    assert said == "gate: x\n  \\x3a:error::forged\\x1b[2J\\u202e\n\\x23#[error]forged\n"
 
 
 def test_progress_goes_to_stderr_and_results_to_stdout(compared: tuple[Path, Ended]) -> None:

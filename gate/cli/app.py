@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gate import __version__
-from gate.cli import paths, planning, store
+from gate.cli import paths, planning, store, streams
 from gate.cli.ci import ci
 from gate.cli.progress import progress_bar
 from gate.cli.reports import print_result, write_result
@@ -27,7 +27,9 @@ HELP = """Decides whether a new release of a multi-task vision stack may ship.
 
 Exit codes: 0 GO, 1 NO-GO, 2 usage or configuration, 3 INCONCLUSIVE, 4 broken or refused input."""
 
-app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(
+    cls=streams.Commands, help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
 suite_app = typer.Typer(help="The exam: freeze it, check it, look at it.", no_args_is_help=True)
 bundle_app = typer.Typer(help="The examined: lock it, check it, look at it.", no_args_is_help=True)
 app.add_typer(suite_app, name="suite")
@@ -62,19 +64,19 @@ def _options(
 
 def main() -> NoReturn:
     """Entry point; every way out has its exit code."""
+    streams.guard()
     tuned()
     try:
         app()
     except GateError as error:
-        typer.echo(f"gate: {error}", err=True)
+        streams.tell(f"gate: {error}")
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("GATE_TRACEBACK"):
             raise
-        typer.echo(
+        streams.tell(
             f"gate: internal error: {type(error).__name__}: {error}\n"
-            "  to mend: this is a fault of gate; run again with GATE_TRACEBACK=1 and report what it prints",
-            err=True,
+            "  to mend: this is a fault of gate; run again with GATE_TRACEBACK=1 and report what it prints"
         )
         sys.exit(4)
     sys.exit(0)
@@ -286,7 +288,7 @@ def suite_freeze(folder: Path) -> None:
     with progress_bar() as progress:
         results = freeze(suite, lambda done, of: progress("check", done, of))
     for warning in (r for r in results if not r.success):
-        typer.echo(f"warning: {warning.expectation}: {warning.observed} ({warning.where})", err=True)
+        streams.tell(f"warning: {warning.expectation}: {warning.observed} ({warning.where})")
     typer.echo(f"{suite.name} {suite.version}: {len(results)} contracts hold, {len(suite.lock.files):,} files locked")
     typer.echo(suite.digest)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from gate.cli.streams import tell
+from gate.errors import GateError
 
 if TYPE_CHECKING:
     from gate.pipeline import Result
@@ -41,12 +43,12 @@ def write_result(
         command=shlex.join(["gate", *sys.argv[1:]]),
         frames=frames,
         progress=progress,
-        tell=lambda line: typer.echo(line, err=True),
+        tell=tell,
     )
 
 
 def print_result(result: Result, written: Mapping[str, Path], json: bool) -> None:
-    """The table, or verdict.json, on standard output."""
+    """The table, or verdict.json, on standard output; where the reports are, when that cannot take it."""
     from rich.console import Console
 
     from gate.report import print_decision
@@ -58,6 +60,6 @@ def print_result(result: Result, written: Mapping[str, Path], json: bool) -> Non
         else:
             print_decision(decision, Console())
             typer.echo(f"report: {written['report.html']}")
-    except (BrokenPipeError, SystemExit):  # rich answers a broken pipe with SystemExit(1), which would be NO-GO
-        # The reader went away; what was decided stays decided, and is on disk.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (GateError, OSError) as error:  # what was decided stays decided, and is on disk
+        why = error.what if isinstance(error, GateError) else error.strerror
+        tell(f"warning: {why}; what was decided is in {written['report.html'].parent}")

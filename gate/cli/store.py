@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gate.cli import streams
 from gate.cli.paths import cache
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def said_once() -> Callable[[str], None]:
     def tell(line: str) -> None:
         if line not in said:
             said.add(line)
-            typer.echo(line, err=True)
+            streams.tell(line)
 
     return tell
 
