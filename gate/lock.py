@@ -17,7 +17,7 @@ from typing import Literal
 
 from gate.atomic import open_regular, read_at_most, write_text
 from gate.cores import cores
-from gate.errors import LockError
+from gate.errors import LockError, shown
 
 SCHEMA = "gate.lock/1"
 _MEND = "restore it, or freeze again"
@@ -109,7 +109,7 @@ def read_lock(path: Path, most: int = MAX_BYTES) -> Lock:
         lock = Lock(table["kind"], table["name"], table["version"], table["evaluator"], files)
         same = str(lock) == text
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise LockError(f"this is not a lock: {error}", where=str(path), mend=_MEND) from error
+        raise LockError(f"this is not a lock: {shown(error)}", where=str(path), mend=_MEND) from error
     if not same:
         raise LockError("the lock itself was changed by hand", where=str(path), mend=_MEND)
     return lock
@@ -119,8 +119,8 @@ def verify(recorded: Lock, now: Lock, *, where: Path, mend: str) -> None:
     """Raises LockError naming what differs between a recorded lock and the files as they are."""
     if (recorded.kind, recorded.name, recorded.version) != (now.kind, now.name, now.version):
         raise LockError(
-            f"this lock is of the {recorded.kind} {recorded.name} {recorded.version}, "
-            f"not of the {now.kind} {now.name} {now.version}",
+            f"this lock is of the {shown(recorded.kind)} {shown(recorded.name)} {shown(recorded.version)}, "
+            f"not of the {now.kind} {shown(now.name)} {shown(now.version)}",
             where=str(where),
             mend=mend,
         )
@@ -128,7 +128,7 @@ def verify(recorded: Lock, now: Lock, *, where: Path, mend: str) -> None:
     changed = [f for f in before if f in after and before[f] != after[f]]
     gone, new = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
     found = [
-        f"{len(names)} {word} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        f"{len(names)} {word} ({', '.join(map(shown, names[:3]))}{', …' if len(names) > 3 else ''})"
         for word, names in (("changed", changed), ("missing", gone), ("added", new))
         if names
     ]
@@ -136,7 +136,7 @@ def verify(recorded: Lock, now: Lock, *, where: Path, mend: str) -> None:
         raise LockError(f"files differ from the lock: {'; '.join(found)}", where=str(where), mend=mend)
     if recorded.evaluator != now.evaluator:
         raise LockError(
-            f"frozen for evaluator {recorded.evaluator}, this gate has evaluator {now.evaluator}",
+            f"frozen for evaluator {shown(recorded.evaluator)}, this gate has evaluator {now.evaluator}",
             where=str(where),
             mend=mend,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gate.errors import ConfigError, GateError, SuiteError
+from gate.bundle import read_bundle
+from gate.errors import ConfigError, GateError, RefusedError, SuiteError
 from gate.pipeline import refuse_broken_tables
 from gate.suite import ContractResult, open_suite
 from gate.suite.freeze import check_truth
@@ -196,3 +198,27 @@ def test_a_manifest_is_checked_each_time_it_is_locked(tmp_path: Path) -> None:
     manifest = (bundle / "bundle.toml").read_text()
     (bundle / "bundle.toml").write_text(manifest.replace('name = "tiny"', 'name = "x y"'))
     refused(gate("bundle", "lock", "old", cwd=tmp_path), 2, "bundle.name: 'x y' is not a name")
+
+
+def test_a_manifest_full_of_problems_is_refused_in_few_plain_lines(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    manifest = tmp_path / "new" / "bundle.toml"
+    head, body = '[bundle]\nname = "a"\nversion = "1"\n', "program='m.pt2'\nheads=['h']\n"
+    wrong = "".join(f'a{k} = "x\\n::error::forged.y"\n' for k in range(60))
+    more = "".join(f"[networks.n{k}]\n{body}inputs={{a='image'}}\n" for k in range(20))
+    manifest.write_text(f"{head}[networks.n]\n{body}[networks.n.inputs]\n{wrong}{more}")
+    ended = gate("bundle", "check", "new", cwd=tmp_path)
+    refused(
+        ended, 2, r"there is no network 'x\n::error::forged'; networks: n, n0, n1, n2, n3, …", "and 10 more problems"
+    )
+    assert len(ended.err.splitlines()) == 51
+    manifest.write_text(head + "".join(f"[networks.n{k}]\n{body}" for k in range(1001)))
+    refused(gate("bundle", "check", "new", cwd=tmp_path), 2, "1,001 networks; the most is 1,000")
+
+
+def test_a_file_larger_than_any_program_or_recording_is_refused_unread(tmp_path: Path) -> None:
+    world = make_world()
+    bundle = write_bundle(tmp_path / "new", world, predict(world))
+    os.truncate(next(bundle.glob("*.parquet")), 1 << 40)
+    with pytest.raises(RefusedError, match="larger than 64 GiB"):
+        read_bundle(bundle)

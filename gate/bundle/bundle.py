@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from pathlib import Path
 
 from gate.atomic import open_regular
-from gate.errors import BundleError, ConfigError, shown
+from gate.bundle.scan import MAX_BYTES as PROGRAM
+from gate.errors import BundleError, ConfigError, RefusedError, shown
 from gate.located import Lines
 from gate.lock import Lock, digest_of, make_lock, read_lock, verify, write_lock
-from gate.strict import MAX_BYTES, NAME, read_toml_located, relative_path
+from gate.strict import MAX_BYTES, MAX_PROBLEMS, NAME, read_toml_located, relative_path
 
 MANIFEST, LOCK = "bundle.toml", "bundle.lock"
 #: Frames that a windowed network may look back on.
 MAX_WINDOW = 256
+#: Far above any stack; what is told of a manifest, and how long that takes, is bounded by it.
+MAX_NETWORKS = 1000
+#: Bytes of recorded predictions, asked before anything is read: a sparse file of a terabyte takes an hour to hash.
+MAX_RECORDED = 64 << 30
+_NAMED = 5  # names in one line
 
 
 @dataclass(frozen=True)
@@ -105,10 +113,17 @@ def _read_manifest(root: Path) -> tuple[_Manifest, Lines, dict[str, tuple[Path, 
         raise BundleError(f"no {MANIFEST} in this folder", where=str(root), mend="name the folder of a bundle")
     open_regular(root / MANIFEST, BundleError).close()  # what a link leads to is not to be shown as what is wrong in it
     manifest, lines = read_toml_located(root / MANIFEST, _Manifest)
+    if len(manifest.networks) > MAX_NETWORKS:
+        raise ConfigError(
+            f"{len(manifest.networks):,} networks; the most is {MAX_NETWORKS:,}, far above any stack",
+            where=lines.where("networks"),
+        )
     problems = [p for name, network in manifest.networks.items() for p in _problems(name, network, manifest, lines)]
     for key, text in (("name", manifest.bundle.name), ("version", manifest.bundle.version)):
         if not NAME.fullmatch(text):
-            problems.append(f"{lines.where('bundle', key)}: '{text}' is not a name (letters, digits, _ . : / -)")
+            problems.append(f"{lines.where('bundle', key)}: '{shown(text)}' is not a name (letters, digits, _ . : / -)")
+    if len(problems) > MAX_PROBLEMS:
+        problems[MAX_PROBLEMS:] = [f"{root / MANIFEST}: and {len(problems) - MAX_PROBLEMS:,} more problems"]
     if problems:
         raise ConfigError("\n".join(problems))
     files = {name: _files(name, network, root, lines) for name, network in manifest.networks.items()}
@@ -132,6 +147,11 @@ def lock_bundle(root: Path) -> Lock:
 
 
 def _lock_now(root: Path, manifest: _Manifest, files: dict[str, tuple[Path, ...]]) -> Lock:
+    for name, paths in files.items():
+        most = PROGRAM if manifest.networks[name].program is not None else MAX_RECORDED
+        for path in paths:
+            if path.stat().st_size > most:
+                raise RefusedError(f"larger than {most >> 30} GiB", where=str(path))
     names = [MANIFEST, *(p.relative_to(root).as_posix() for paths in files.values() for p in paths)]
     return make_lock("bundle", root, names, name=manifest.bundle.name, version=manifest.bundle.version, evaluator="-")
 
@@ -140,13 +160,15 @@ def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -
     where = lines.where("networks", name)
     found = []
     if not NAME.fullmatch(name) or "." in name:
-        found.append(f"{where}: '{name}' is not a network name (letters, digits, _ : / -, no dot)")
+        found.append(f"{where}: '{shown(name)}' is not a network name (letters, digits, _ : / -, no dot)")
     if (network.program is None) == (network.predictions is None):
         found.append(f"{where}: a network has either `program` or `predictions`")
     for key, start in network.state.items():
         at, source = lines.where("networks", name, "state", key), network.inputs.get(key)
         if source is None or source.partition(".")[0] != name:
-            found.append(f'{at}: state is an input that reads a head of its own network, inputs.{key} = "{name}.…"')
+            found.append(
+                f'{at}: state is an input that reads a head of its own network, inputs.{shown(key)} = "{shown(name)}.…"'
+            )
         if start != "zeros":
             found.append(f'{at}: state starts as "zeros", not as {shown(start, 40)!r}')
     if network.window is not None and (not 2 <= network.window <= MAX_WINDOW or network.state or not network.inputs):
@@ -163,19 +185,25 @@ def _problems(name: str, network: _Network, manifest: _Manifest, lines: Lines) -
         found.append(f"{where}: predictions have no `inputs` or `heads`: the columns of the file are the heads")
     for head in network.heads:
         if not NAME.fullmatch(head) or "." in head:
-            found.append(f"{lines.where('networks', name, 'heads')}: '{head}' is not a head name")
+            found.append(f"{lines.where('networks', name, 'heads')}: '{shown(head)}' is not a head name")
     if len(set(network.heads)) != len(network.heads):
         found.append(f"{lines.where('networks', name, 'heads')}: a head is named twice")
     for key, source in network.inputs.items():
         upstream, dot, head = source.partition(".")
         at = lines.where("networks", name, "inputs", key)
         if dot and upstream not in manifest.networks:
-            found.append(f"{at}: there is no network '{upstream}'; networks: {', '.join(manifest.networks)}")
+            found.append(f"{at}: there is no network '{shown(upstream)}'; networks: {_some(manifest.networks)}")
         elif dot and manifest.networks[upstream].program is None:
-            found.append(f"{at}: network '{upstream}' has predictions, which no program can read")
+            found.append(f"{at}: network '{shown(upstream)}' has predictions, which no program can read")
         elif dot and head not in manifest.networks[upstream].heads:
-            found.append(f"{at}: network '{upstream}' has no head '{head}'")
+            found.append(f"{at}: network '{shown(upstream)}' has no head '{shown(head)}'")
     return found
+
+
+def _some(names: Iterable[str], between: str = ", ") -> str:
+    """The first few names."""
+    told = [shown(name) for name in islice(names, _NAMED + 1)]
+    return between.join([*told[:_NAMED], "…"] if len(told) > _NAMED else told)
 
 
 def _files(name: str, network: _Network, root: Path, lines: Lines) -> tuple[Path, ...]:
@@ -199,7 +227,7 @@ def _ordered(
     try:
         order = list(TopologicalSorter(sources).static_order())
     except CycleError as error:
-        cycle = " -> ".join(error.args[1])
+        cycle = _some(error.args[1], " -> ")
         raise ConfigError(
             f"networks read each other in a circle: {cycle}",
             where=lines.where("networks", error.args[1][0]),

@@ -38,8 +38,8 @@ class _Told(io.FileIO):
 
 
 class _Printed(io.FileIO):
-    """Standard output. A reader that goes away has what it wanted: the command goes on to its own end and exit code, and
-    says no more. Any other failure is told, once."""
+    """Standard output. A reader that goes away has what it wanted: the command goes on to its own end and exit code,
+    and says no more. Any other failure is told, once."""
 
     def write(self, data: object, /) -> int:
         try:
