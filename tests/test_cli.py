@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gate.bundle import read_bundle
+from gate.cli.progress import progress_bar
 from gate.cli.streams import tell
 from gate.run import read_evidence, run
 from gate.suite import read_suite
@@ -130,6 +131,13 @@ def test_a_reader_that_goes_away_makes_no_decision(releases: Path) -> None:
             process.stdout.close()
             process.stderr.close()
         assert process.returncode == code
+
+
+def test_the_pace_begins_anew_where_frames_were_told_too_early(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as progress:
+        for done in (400, -300, 100, 200):
+            progress("run", done, 400)
+    assert "-" not in capsys.readouterr().err
 
 
 def test_no_message_is_a_command_to_a_runner(capsys: pytest.CaptureFixture[str]) -> None:

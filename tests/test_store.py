@@ -443,6 +443,41 @@ def test_a_store_that_vanishes_is_not_made_again(exam: Path, plain: Run, filled:
     assert not filled.exists()
 
 
+@pytest.mark.parametrize("harm", ["gone", "broken"])
+def test_a_marker_that_is_lost_during_a_run_costs_no_result(exam: Path, plain: Run, filled: Path, harm: str) -> None:
+    for path in packs(filled)[3:]:
+        path.unlink()
+    lines, tell = told()
+
+    def lost(done: int, total: int) -> None:
+        if harm == "gone":
+            (filled / MARKER).unlink(missing_ok=True)
+        else:
+            (filled / MARKER).write_text("x=")
+
+    suite, bundle = read_suite(exam / "suite"), read_bundle(exam / "old")
+    assert same(run(bundle, suite, progress=lost, store=opened(filled, tell)), plain)
+    assert [line.startswith("warning: the store was not tidied: ") for line in lines] == [True]
+
+
+def test_a_shelf_that_cannot_be_read_is_told_and_run_again(
+    exam: Path, plain: Run, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, listed = packs(filled)[0].parent, os.listdir
+
+    def refuses(path: object = ".") -> list[str]:
+        if path == shelf:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return listed(path)
+
+    lines, tell = told()
+    for path in packs(filled):
+        path.unlink()
+    monkeypatch.setattr("gate.run.store.os.listdir", refuses)
+    assert same(ran(exam, opened(filled, tell)), plain)
+    assert "cannot be read (Permission denied); what it holds is run again" in lines[0]
+
+
 @pytest.mark.parametrize("what", ["a folder of other things", "a file", "another version", "a broken marker"])
 def test_a_folder_that_is_no_store_is_refused_when_it_was_named_and_left_alone_when_not(
     tmp_path: Path, what: str
@@ -489,6 +524,24 @@ def test_above_the_limit_what_was_not_used_for_longest_goes_and_the_young_stay(f
     assert packs(filled) == [found[0]]
     collect(store)
     assert packs(filled) == [found[0]]
+
+
+def test_files_of_the_future_are_the_oldest(filled: Path) -> None:
+    found = aged(filled, *[5000.0] * 11, -1e6)
+    collect(replace(opened(filled), limit=sum(p.stat().st_size for p in found) - 1))
+    assert packs(filled) == found[:-1]
+
+
+def test_what_cannot_be_removed_is_counted(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    aged(filled, *[5000.0] * 12)
+    lines, tell = told()
+    store = replace(opened(filled, tell), limit=0)
+    monkeypatch.setattr(Path, "unlink", refuses)
+    assert collect(store) == []
+    assert "12 files of the store" in lines[0]
 
 
 def test_a_run_that_reads_a_pack_keeps_it_young(exam: Path, filled: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.cli.store import _day
 from gate.run.store import MARKER
 from tests.support.stores import packs
 from tests.support.tiny import gate, refused
@@ -114,3 +115,26 @@ def test_the_commands_tell_mend_and_tidy_a_store(releases: Path, store_folder: P
 
 def test_two_places_for_the_evidence_are_refused(releases: Path) -> None:
     refused(gate(*RUN, "--out", "folder", cwd=releases), 2, "two places", "--export FILE or --out DIR")
+
+
+def test_a_store_where_nothing_can_be_is_refused_when_named_and_goes_unused_when_not(
+    releases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(gate(*RUN, "--store", "n" * 300, cwd=releases), 2, "an evidence store cannot be made there")
+    for name in ("GATE_STORE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nowhere() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    ended = gate(*RUN, cwd=releases)
+    assert (ended.code, ended.made) == (0, ("out",))
+    assert "warning: no evidence is kept: this user has no home folder; set HOME" in ended.err
+
+
+def test_odd_times_and_limits_are_no_faults_of_gate(releases: Path, store_folder: Path) -> None:
+    assert gate(*RUN, cwd=releases).code == 0
+    assert (_day(3e11), _day(-1.0)) == ("9999-12-31T23:59+00:00", "1970-01-01T00:00+00:00")
+    (store_folder / MARKER).write_text('schema = "gate.store/1"\nlimit_gb = 1e300\n')
+    refused(gate("store", "stat", cwd=releases), 2, "limit_gb is above 1,000,000,000")

@@ -40,9 +40,12 @@ def shipped(source: str) -> Path:
 
 
 def cache() -> Path:
-    """~/.cache, or where XDG_CACHE_HOME says that caches are."""
+    """~/.cache, or where XDG_CACHE_HOME says that caches are. Raises UsageError for a user without a home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(home) if os.path.isabs(home) else Path.home() / ".cache"
+    try:
+        return Path(home) if os.path.isabs(home) else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise UsageError("this user has no home folder", mend="set HOME, or XDG_CACHE_HOME") from error
 
 
 def thresholds_folder(given: Path | None) -> Path:

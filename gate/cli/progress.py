@@ -49,7 +49,11 @@ def _bar(unit: str) -> Iterator[Progress]:
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total)
-            bar.advance(tasks[stage], done)
+            if done < 0:  # it was told too early: the pace begins anew
+                now = next(task.completed for task in bar.tasks if task.id == tasks[stage]) + done
+                bar.reset(tasks[stage], total=total, completed=int(now))
+            else:
+                bar.advance(tasks[stage], done)
 
         yield advance
 
@@ -61,6 +65,9 @@ def _lines(unit: str) -> Progress:
     def advance(stage: str, done: int, total: int) -> None:
         before = done_of.get(stage, 0)
         now = done_of[stage] = before + done
+        if done < 0:  # it was told too early: the pace begins anew
+            begun.pop(stage, None)
+            return
         # A line every tenth: enough for a log, and no more.
         if now * 10 // total > before * 10 // total:
             spent = time.monotonic() - begun.setdefault(stage, (time.monotonic(), now))[0]

@@ -12,6 +12,7 @@ import typer
 
 from gate.cli import streams
 from gate.cli.paths import cache
+from gate.errors import UsageError
 
 if TYPE_CHECKING:
     from gate.run.store import Store
@@ -38,7 +39,13 @@ def opened(given: str | None) -> Store | None:
         return None
     from gate.run.store import open_store
 
-    return open_store(Path(named) if named else _default(), said_once(), required=bool(named))
+    try:
+        return open_store(Path(named) if named else _default(), said_once(), required=bool(named))
+    except UsageError as error:
+        if named:
+            raise
+        streams.tell(f"warning: no evidence is kept: {error.brief}")
+        return None
 
 
 def _default() -> Path:
@@ -112,4 +119,5 @@ def _size(size: int) -> str:
 
 
 def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
+    last = 253_402_300_799  # of the year 9999, which is as far as a calendar goes
+    return datetime.fromtimestamp(min(max(seconds, 0), last), UTC).isoformat(timespec="minutes")

@@ -133,7 +133,10 @@ def resumed(
             fill(broken)
     whole |= all_joined(parts, [name for name in made if name not in whole], spans, suite.frames.cells)
     if writing and len(kept) < len(made):
-        collect(writing)
+        try:
+            collect(writing)
+        except GateError as error:  # its marker is gone or broken by now; what was found out holds all the same
+            writing.tell(f"warning: the store was not tidied: {error.brief}")
     return whole, kept
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import stat
@@ -35,6 +36,7 @@ MARKER, QUARANTINE, NOTES, SCHEMA = "store.toml", "quarantine", "notes", "gate.s
 YOUNG_S = 60
 #: Half-written files of runs that were killed are removed when they are older than any write can be.
 ABANDONED_S = 3600
+MAX_LIMIT_GB = 1e9
 _SHELF = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{62}")
 _PACK = re.compile(r"[0-9a-f]{64}\.safetensors")
 _NOTE = re.compile(r"[0-9a-f]{64}\.json")
@@ -82,7 +84,7 @@ def open_store(root: Path, tell: Callable[[str], None], *, required: bool) -> St
     the run goes on without a store: `tell` says why, and None is answered.
     """
     try:
-        if not (root / MARKER).is_file():
+        if not os.path.isfile(root / MARKER):  # which is no error in a folder that may not be entered
             _found(root)
         return known_store(root, tell)
     except GateError as error:
@@ -98,7 +100,7 @@ def _found(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         # Two runs may begin at once: the other one's marker is on its way, or there by now, with more beside it.
         strange = [n for n in sorted(os.listdir(root)) if not n.startswith((f".{MARKER}.", MARKER, "lost+found"))]
-        if (root / MARKER).is_file():
+        if os.path.isfile(root / MARKER):
             return
     except OSError as error:
         raise UsageError(
@@ -117,7 +119,7 @@ def _found(root: Path) -> None:
 
 def known_store(root: Path, tell: Callable[[str], None]) -> Store:
     """The store in a folder that has a marker. Raises UsageError for any other folder."""
-    if not (root / MARKER).is_file():
+    if not os.path.isfile(root / MARKER):  # which is no error in a folder that may not be entered
         raise UsageError(
             f"this folder is no evidence store: it has no {MARKER}", where=str(root), mend="name the folder of a store"
         )
@@ -127,6 +129,12 @@ def known_store(root: Path, tell: Callable[[str], None]) -> Store:
             f"a store of another kind: {shown(marker.schema, 40)}, this gate has {SCHEMA}",
             where=str(root / MARKER),
             mend="name another folder with --store",
+        )
+    if marker.limit_gb > MAX_LIMIT_GB:
+        raise ConfigError(
+            f"limit_gb is above {MAX_LIMIT_GB:,.0f}, more than any disk holds",
+            where=str(root / MARKER),
+            mend="say how large the store may get",
         )
     if marker.limit_gb < 0:
         raise ConfigError("limit_gb is negative", where=str(root / MARKER), mend="say how large the store may get")
@@ -143,7 +151,7 @@ def sought(store: Store, scope: Scope, spans: Sequence[Span], made: Mapping[str,
     found: list[Packs] = []
     for span in spans:
         path = _path(store, Pack(scope, span, made, {}))
-        if path.exists():
+        if os.path.exists(path):
             found.append([(path, frozenset(made))])
             continue
         shelf = _shelf(store, scope) if shelf is None else shelf
@@ -222,7 +230,15 @@ def _sound(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _shelf(store: Store, scope: Scope) -> dict[Span, list[tuple[Path, Mapping[str, str]]]]:
     """Packs of a scope by span, with the heads that they say they hold; nothing of it verified."""
     found: dict[Span, list[tuple[Path, Mapping[str, str]]]] = {}
-    for path in sorted(_folder(store, scope).glob("*.safetensors")):
+    folder = _folder(store, scope)
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".safetensors"))
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        store.tell(f"warning: {folder} cannot be read ({error.strerror}); what it holds is run again")
+        return found
+    for path in (folder / name for name in names):
         try:
             question = peeked(path)
             found.setdefault(question.span, []).append((path, question.made_by))
@@ -285,16 +301,29 @@ def collect(store: Store, *, all_damaged: bool = False) -> list[Entry]:
     known_store(store.root, store.tell)
     now, found = time.time(), list(entries(store))
     over = sum(entry.size for entry in found) - store.limit
-    gone = []
-    for entry in sorted(found, key=lambda e: (e.kind == "pack", e.used)):
-        if now - entry.used < (ABANDONED_S if entry.kind == "abandoned" else YOUNG_S):
+    gone, stuck = list[Entry](), list[str]()
+    for entry in sorted(found, key=lambda e: (e.kind == "pack", -_age(e, now))):
+        if _age(entry, now) < (ABANDONED_S if entry.kind == "abandoned" else YOUNG_S):
             continue
         if over > 0 or entry.kind == "abandoned" or (all_damaged and entry.kind == "damaged"):
-            with contextlib.suppress(OSError):
+            try:
                 entry.path.unlink()
+            except FileNotFoundError:  # another run was faster
+                over -= entry.size
+            except OSError as error:
+                stuck.append(error.strerror)
+            else:
                 gone.append(entry)
                 over -= entry.size
+    if stuck:
+        store.tell(f"warning: {len(stuck):,} files of the store {store.root} could not be removed ({stuck[0]})")
     return gone
+
+
+def _age(entry: Entry, now: float) -> float:
+    """Seconds since it was used; files of the future are the oldest: nothing used them since the clock was right."""
+    age = now - entry.used
+    return age if age > -YOUNG_S else math.inf
 
 
 def check(store: Store) -> tuple[int, int]:
