@@ -74,17 +74,17 @@ def locate(text: str, file: str, error: type[GateError]) -> tuple[Lines, int]:
     def refuse(what: str) -> GateError:
         return error(what, where=f"{file}:{line}")
 
-    def check_room(depth: int) -> None:
+    def check_room(depth: int, parts: int = 1) -> None:
         if depth > MAX_DEPTH:
             raise refuse(f"nested deeper than {MAX_DEPTH} levels")
         nonlocal entries
-        entries += 1
+        entries += parts
         if entries > MAX_ENTRIES:
             raise refuse(f"more than {MAX_ENTRIES:,} keys and values")
 
     def enter(scope: Place, parts: Sequence[str]) -> Place:
         """The place of a header or a dotted key, after noting those that it passes through."""
-        check_room(len(scope) + len(parts))
+        check_room(len(scope) + len(parts), len(parts))
         for n, part in enumerate(parts, 1):
             scope = (*scope, part)
             if n < len(parts):
