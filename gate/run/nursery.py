@@ -35,7 +35,12 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     os.chdir("/")  # away from the folder of whoever is examined
     loaded = _loaded()  # until this is told, the process may be killed at any time: it has nothing to tidy up
-    folder = tempfile.mkdtemp(prefix="gate-worker-")
+    try:
+        folder = tempfile.mkdtemp(prefix="gate-worker-")
+    except OSError:
+        _say(control, {"failed": "no temporary folder: none is writable; set TMPDIR to a writable folder"})
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of what is tidied up below
     os.chdir(folder)
     workers: set[int] = set()
     try:
@@ -109,6 +114,7 @@ def _remembered(plain: Callable[..., dict[str, Any]]) -> Callable[..., dict[str,
 def _work(connection: socket.socket, *, memory: int, threads: int, device: str) -> None:
     """Become a worker. memory: bytes of address space; not limited with a GPU, whose driver reserves far more."""
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         _tied()
         for what, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 64)):
