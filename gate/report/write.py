@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gate import atomic
+from gate.errors import UsageError
 from gate.judge.decision import Decision
 from gate.lock import digest_of
 from gate.report import words
@@ -71,8 +72,12 @@ def write_reports(
     }
     # A verdict of an earlier run must not stand beside the pages of this one when this run is killed between two files.
     stale = out / "verdict.json"
-    if stale.is_file():
-        stale.unlink()
+    try:
+        stale.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be removed: {error.strerror}", where=str(stale), mend="choose another folder with --out"
+        ) from error
     if flips is not None:
         write_flips(out / "flips.parquet", flips)
     for name, text in texts.items():
