@@ -198,6 +198,37 @@ def test_what_is_fed_in_reaches_what_reads_it() -> None:
     assert changed(before, after) == {"a", "b", "both"}
 
 
+class OneOfTwo(nn.Module):
+    """Reads one of its inputs in `a`, and both in `both`."""
+
+    def __init__(self, which: int) -> None:
+        super().__init__()
+        self.which = which
+        self.gain = nn.Parameter(torch.full((4,), 2.0, dtype=torch.float64))
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> dict[str, torch.Tensor]:
+        read = (first * self.gain, second * self.gain)
+        return {"a": read[self.which], "both": read[0] + read[1]}
+
+
+@pytest.mark.parametrize("other", [torch.float16, torch.int64])
+@pytest.mark.parametrize("fed", ["left", "right"])
+def test_the_type_in_which_an_input_is_read_reaches_what_reads_it(other: torch.dtype, fed: str) -> None:
+    """One suite input, or two of one form, in two types: rounded to the second, they are other numbers."""
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=256)},) * 2
+    graphs = []
+    for which in (0, 1):
+        examples = (torch.zeros(2, 4), torch.zeros(2, 4, dtype=other))
+        program = saved(torch.export.export(OneOfTwo(which), examples, dynamic_shapes=dynamic))
+        # The head reads `left` either way.
+        sources = ("left", fed) if which == 0 else (fed, "left")
+        graphs.append(made(program, ("a", "both"), dict(zip(("first", "second"), sources, strict=True))))
+    first, second = ({head: m.digest for head, m in graph.heads.items()} for graph in graphs)
+    assert [graph.whole for graph in graphs] == ["", ""]
+    assert graphs[0].heads["a"].form != graphs[1].heads["a"].form
+    assert changed(first, second) == ({"a"} if fed == "left" else {"a", "both"})
+
+
 def test_how_many_frames_a_program_takes_reaches_all_heads() -> None:
     def limited(frames: int) -> bytes:
         dynamic = ({0: torch.export.Dim("batch", min=1, max=frames)},)

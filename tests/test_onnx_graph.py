@@ -305,6 +305,26 @@ def test_what_is_fed_in_reaches_what_reads_it() -> None:
     assert before["b"] != after["b"]
 
 
+def test_the_type_in_which_an_input_is_read_reaches_what_reads_it() -> None:
+    """One suite input in two types: rounded to half precision, it is other numbers."""
+
+    def reads(which: str) -> onnx.ModelProto:
+        wide = [helper.make_node("Cast", [name], [f"{name}.wide"], to=TensorProto.DOUBLE) for name in ("left", "right")]
+        ends = [helper.make_node("Neg", [f"{which}.wide"], ["a"])]
+        ends.append(helper.make_node("Add", ["left.wide", "right.wide"], ["both"]))
+        outputs = {"a": None, "both": None}
+        made = model([*wide, *ends], outputs, inputs={"left": ["n", 4], "right": ["n", 4]}, kind=TensorProto.FLOAT)
+        made.graph.input[1].type.tensor_type.elem_type = TensorProto.FLOAT16
+        return made
+
+    fed = {"left": "speed", "right": "speed"}
+    first, second = (made(reads(which), ("a", "both"), fed) for which in ("left", "right"))
+    assert (first.whole, second.whole) == ("", "")
+    assert first.heads["a"].digest != second.heads["a"].digest
+    assert first.heads["a"].form != second.heads["a"].form
+    assert first.heads["both"] == second.heads["both"]
+
+
 # What is not certain
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from gate.bundle.archive import Archive, read_archive
-from gate.bundle.made import MAX_NODES, Graph, Leaf, Made, NotUnderstoodError, digest
+from gate.bundle.made import MAX_NODES, Graph, Leaf, Made, NotUnderstoodError, digest, fed_as
 from gate.bundle.onnx_graph import onnx_graph
 from gate.bundle.onnx_scan import looks_like_onnx, read_onnx
 from gate.bundle.walk import Walk
@@ -100,7 +100,7 @@ def _inputs(
             if name not in sources:
                 raise NotUnderstoodError(f"its input {name!r} is not in the manifest")
             facts.append([sources[name].form, meta])
-            walk.leaf(name, Leaf("input", name, sources[name]))
+            walk.leaf(name, Leaf("input", name, fed_as(sources[name], meta["dtype"])))
             continue
         weight = given["parameter_name" if kind == "parameter" else f"{kind}_name"]
         stored = archive.constants if kind == "tensor_constant" or given.get("persistent") is False else archive.weights

@@ -72,6 +72,14 @@ class Graph:
         return [everything[k] for k in sorted(found)]
 
 
+def fed_as(source: Made, dtype: int) -> Made:
+    """What a program input is made of: its source, in the type of numbers that it is turned into before it is read.
+
+    Two inputs may take one source in two types: which of them is read decides the value. Shapes are the source's own.
+    """
+    return Made(*(digest("input", part, dtype) for part in (source.digest, source.form)))
+
+
 def digest(*parts: Any) -> str:
     """SHA-256 of plain JSON values, in which 1, 1.0, true and "1" differ."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

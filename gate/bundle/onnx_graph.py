@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gate.bundle.made import MAX_NODES, Graph, Leaf, Made, Node, NotUnderstoodError, digest
+from gate.bundle.made import MAX_NODES, Graph, Leaf, Made, Node, NotUnderstoodError, digest, fed_as
 from gate.bundle.onnx_operators import CONTROL
 from gate.bundle.onnx_scan import STANDARD, opset_of
 from gate.bundle.tensors import raw_bytes
@@ -72,7 +72,9 @@ def _leaves(graph: Any, sources: Mapping[str, Made]) -> tuple[list[Leaf], list[A
     given = inputs_of(graph)
     if {value.name for value in given} != set(sources):
         raise NotUnderstoodError("the manifest's inputs are not the program's")
-    leaves = [Leaf("input", value.name, sources[value.name]) for value in given]
+    leaves = [
+        Leaf("input", value.name, fed_as(sources[value.name], value.type.tensor_type.elem_type)) for value in given
+    ]
     facts, symbols = [], dict[str, int]()
     for value in sorted(given, key=lambda value: sources[value.name].form):
         tensor = value.type.tensor_type

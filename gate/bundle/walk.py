@@ -1,7 +1,7 @@
 """One pass over a program's graph, which gives every value a digest of all that it is made of.
 
 A value's digest is taken from the operator that made it, its literals, and the digests of what it read; a weight's from
-its bytes, an input's from its source. Names and order leave no trace. Where operators write in place, order matters: so
+its bytes, an input's from its source and its type of numbers. Names and order leave no trace. Where operators write in place, order matters: so
 the writes into a piece of memory are a chain of digests, and who reads the memory reads the chain as far as it goes.
 """
 
