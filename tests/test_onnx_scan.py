@@ -453,6 +453,18 @@ def test_an_attribute_of_an_unknown_kind_is_refused_from_its_bytes(tmp_path: Pat
     refuse(BEGIN + field(7, field(1, node)), tmp_path, "AttributeProto.type is 99", error=BundleError)
 
 
+@pytest.mark.parametrize("dims", [[(1 << 63) - 1] * 100_000, [1] * 65, [(1 << 40) + 1]])
+def test_a_weight_of_very_many_or_very_large_dimensions_is_refused(
+    honest: onnx.ModelProto, tmp_path: Path, dims: list[int]
+) -> None:
+    def change(program: onnx.ModelProto) -> None:
+        weight_of(program, "sign.bias").dims[:] = dims
+
+    refuse(
+        edited(honest, change), tmp_path, "weight sign.bias: more than 64 dimensions, or one above 1,099,511,627,776"
+    )
+
+
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.999])
 def test_a_truncated_model_is_refused(honest: onnx.ModelProto, tmp_path: Path, part: float) -> None:
     data = honest.SerializeToString()

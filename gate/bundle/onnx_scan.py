@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gate.bundle.onnx_operators import CONTROL, FORMATS, OPSETS, PURE, QUANTISED, RANDOM, RUNTIME
-from gate.bundle.tensors import TYPES, raw_bytes
+from gate.bundle.tensors import MAX_DIMS, MAX_SIZE, TYPES, raw_bytes
 from gate.bundle.wire import check_wire
 from gate.errors import BundleError, RefusedError, UsageError, shown
 
@@ -163,6 +163,8 @@ def _check_tensor(tensor: Any, where: str) -> None:
         )
     if tensor.HasField("segment"):
         raise RefusedError("a part of a tensor", where=where, mend=_ANEW)
+    if len(tensor.dims) > MAX_DIMS or any(size > MAX_SIZE for size in tensor.dims):
+        raise RefusedError(f"more than {MAX_DIMS} dimensions, or one above {MAX_SIZE:,}", where=where, mend=_ANEW)
     try:
         raw_bytes(tensor)
     except ValueError as error:

@@ -30,6 +30,9 @@ TYPES = {
     22: ("int4", 4, "int32_data", "<u1"),
 }
 CODES = {name: code for code, (name, *_) in TYPES.items()}
+#: Dimensions of a stored tensor, and size of one; the product of more, or of larger ones, is slow to calculate.
+MAX_DIMS = 64
+MAX_SIZE = 1 << 40
 _NUMBERS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
