@@ -610,6 +610,22 @@ def test_a_million_nodes_are_refused_at_once(hydra: bytes, tmp_path: Path) -> No
     assert process_time() - begun < 5
 
 
+def test_very_many_outputs_of_a_node_take_time_in_proportion_and_too_many_are_a_whole(hydra: bytes) -> None:
+    from time import process_time
+
+    def with_outputs(count: int) -> bytes:
+        def more(document: dict[str, Any]) -> None:
+            nodes_of(document)[0]["outputs"] += [{"as_tensor": {"name": f"more{k}"}} for k in range(count)]
+
+        return edited(hydra, more)
+
+    many, too_many = with_outputs(40_000), with_outputs(50_001)
+    begun = process_time()
+    assert made(many, HEADS).whole == ""
+    assert "too many values" in made(too_many, HEADS).whole
+    assert process_time() - begun < 5
+
+
 def test_honest_programs_of_all_kinds_are_understood(programs: Programs) -> None:
     heads = {"honest": ("sign",), "two_outputs": ("a", "b"), "named_output": ("sign",), "static": ("sign",)}
     for kind, names in heads.items():

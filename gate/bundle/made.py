@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-#: Nodes of one graph; a larger one is taken as a whole, so that a hostile one costs no more than its bytes.
+#: Nodes of one graph, and values that they make; a larger one is taken as a whole, so that a hostile one costs no more
+#: than its bytes.
 MAX_NODES = 50_000
 
 

@@ -1,8 +1,9 @@
 """One pass over a program's graph, which gives every value a digest of all that it is made of.
 
 A value's digest is taken from the operator that made it, its literals, and the digests of what it read; a weight's from
-its bytes, an input's from its source and its type of numbers. Names and order leave no trace. Where operators write in place, order matters: so
-the writes into a piece of memory are a chain of digests, and who reads the memory reads the chain as far as it goes.
+its bytes, an input's from its source and its type of numbers. Names and order leave no trace. Where operators write in
+place, order matters: so the writes into a piece of memory are a chain of digests, and who reads the memory reads the
+chain as far as it goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gate.bundle.made import Leaf, Made, Node, NotUnderstoodError, digest
+from gate.bundle.made import MAX_NODES, Leaf, Made, Node, NotUnderstoodError, digest
 from gate.bundle.operators import CHECK, FRESH, ONLY_IF, SIZES, VIEWS, WRITES
 
 #: Pieces of memory that one value may lie in.
@@ -132,8 +133,10 @@ class Walk:
             if target == CHECK
             else [[kind, list(_names(kind, given))] for kind, given in map(_only, node["outputs"])]
         )
-        # How many there are and of which kind decides what each of them is.
-        kinds = [[kind, len(names)] for kind, names in answers]
+        if len(self.values) + sum(len(names) for _, names in answers) > len(self.leaves) + MAX_NODES:
+            raise NotUnderstoodError("the graph has too many values")
+        # How many there are and of which kind decides what each of them is; said once, for there may be very many.
+        kinds = digest([[kind, len(names)] for kind, names in answers])
         for k, (_, names) in enumerate(answers):
             for n, name in enumerate(names):
                 own = Made(digest("output", made.digest, kinds, k, n), digest("output", made.form, kinds, k, n))
