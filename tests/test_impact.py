@@ -175,6 +175,23 @@ def test_bundle_diff_names_the_first_node_that_differs(programs: Mapping[str, by
     assert "cam.range: the program differs from node tanh (aten.tanh.default) on" in ended.out
 
 
+def test_a_weight_that_only_goes_by_another_name_is_no_cause(programs: Mapping[str, bytes], tmp_path: Path) -> None:
+    class Renamed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            inner = Signs()
+            self.names, self.strength, self.each = inner.names, inner.gain, inner.own
+
+        def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen = (image.mean((2, 3)) - 0.5) * self.strength
+            answers = {name: seen[:, :2] + weight for name, weight in self.each.items()}
+            return {**answers, "range": answers["range"][:, :1].tanh()}
+
+    found = impact(bundle(tmp_path / "old", programs["old"]), bundle(tmp_path / "new", archive(Renamed())))
+    assert found.reached == ("cam.range",)
+    assert [(c.kind, c.names) for c in found.causes] == [("program", ("tanh (aten.tanh.default)",))]
+
+
 def test_bundle_diff_imports_neither_torch_nor_numbers(programs: Mapping[str, bytes], tmp_path: Path) -> None:
     bundle(tmp_path / "old", programs["old"])
     bundle(tmp_path / "new", programs["range"])

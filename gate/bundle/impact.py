@@ -252,12 +252,15 @@ def _told(network: Network, causes: list[Cause], reached: Collection[str]) -> li
 
 
 def _weights(name: str, taken: Mapping[str, list[Leaf | Node]], old: Graph) -> Iterator[Cause]:
-    """Weights that differ, together where they reach the same heads."""
+    """Weights that differ, together where they reach the same heads. One that only goes by another name does not."""
     stored = {leaf.name: leaf.made.digest for leaf in old.leaves if leaf.kind == "weight"}
+    contents = set(stored.values())
     reach: dict[str, list[str]] = {}
     for head, items in taken.items():
         for item in items:
-            if isinstance(item, Leaf) and item.kind == "weight" and stored.get(item.name) != item.made.digest:
+            if not isinstance(item, Leaf) or item.kind != "weight":
+                continue
+            if item.made.digest != stored[item.name] if item.name in stored else item.made.digest not in contents:
                 reach.setdefault(item.name, []).append(head)
     for heads in dict.fromkeys(tuple(h) for h in reach.values()):
         yield Cause(name, "weights", tuple(w for w, h in reach.items() if tuple(h) == heads), _full(name, heads))
