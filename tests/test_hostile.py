@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -30,6 +31,7 @@ import pytest
 
 from gate.bundle import bundle as bundles
 from gate.bundle import scan
+from gate.errors import BundleError
 from gate.run import local, process, session
 from tests.support.hydra import edited, nodes_of
 from tests.support.programs import Programs, added, archive_of, entries_of, replaced
@@ -379,6 +381,52 @@ def test_a_model_of_the_largest_size_is_read_within_bounds(programs: Programs, t
     text = b'{"a":[' + unit * ((scan._MODEL_BYTES - 100) // len(unit)) + b'0],"target":"os.system"}'
     program_bundle(tmp_path / "new", replaced(programs.honest, "models/model.json", lambda data: text))
     bomb(tmp_path, "'os.system' in `target` would be run")
+
+
+@pytest.mark.parametrize("texts", [[str(k) for k in range(60_000)], [f"Max({'1,' * 9_900}{k})" for k in range(500)]])
+def test_a_model_of_very_many_expressions_is_refused_unparsed(
+    programs: Programs, tmp_path: Path, texts: list[str]
+) -> None:
+    def more(model: dict[str, Any]) -> None:
+        model["more"] = {"expr_str": texts}
+
+    program_bundle(tmp_path / "new", edited(programs.honest, more))
+    bomb(tmp_path, "models/model.json", "more than 10,000 expressions, or 500,000 letters of them")
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [{"as_int": (1 << 63) - 1}] * 200_000,
+        [{"as_int": 1}] * 65,
+        [{"as_int": (1 << 40) + 1}],
+        [{"as_int": -1}],
+        [{"as_int": [1]}, {"as_int": 1 << 40}],
+        ["12"],
+    ],
+    ids=["very many", "one too many", "too large", "negative", "a list", "a text"],
+)
+def test_a_weight_of_very_many_or_very_large_dimensions_is_refused(
+    programs: Programs, tmp_path: Path, sizes: list[Any]
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["config"]["gain"]["tensor_meta"]["sizes"] = sizes
+
+    archive = edited(programs.honest, change, "model_weights_config.json")
+    hostile(tmp_path, archive, "tensor gain has more than 64 dimensions, or a size that is not 0 to 1,099,511,627,776")
+
+
+@pytest.mark.parametrize("name", ["cam.pt2", "cam.onnx"])
+@pytest.mark.parametrize("begin", [b"", b"PK\x03\x04", b"\x08\x08"])
+def test_gigabytes_of_nothing_are_refused_unread(tmp_path: Path, name: str, begin: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(begin)
+    os.truncate(path, 4 << 30)
+    tracemalloc.start()
+    with pytest.raises(BundleError):
+        scan.scanned(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_a_model_above_the_largest_size_is_refused_unread(programs: Programs, tmp_path: Path) -> None:

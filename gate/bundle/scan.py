@@ -16,10 +16,12 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gate.atomic import open_regular
+from gate.bundle.onnx_scan import MAX_BYTES as ONNX_BYTES
 from gate.bundle.onnx_scan import looks_like_onnx, read_onnx
+from gate.bundle.tensors import MAX_DIMS, MAX_SIZE
 from gate.errors import BundleError, RefusedError, shown
 from gate.strict import read_json
 
@@ -47,6 +49,9 @@ _SAFE_GLOBALS = {
 # The loader makes Python source of a model: expressions of shapes go to `eval`, guards to `exec`, names into the text
 # of functions. So names must be names, and expressions may use nothing but these.
 _MODEL_BYTES = 12 << 20  # a network of 500 operators has 0.6 MB
+# Texts in it that are parsed on their own, which takes a hundred times as long as to read them; that network has 6, of
+# 800 letters in all.
+_PARSED, _PARSED_LETTERS = 10_000, 500_000
 _ENTRY_BYTES = 512  # of the directory; names of the loader's own archives have 60 characters
 _PICKLE_BYTES = 1 << 20  # that of a hundred sample inputs has 20 kB
 _MEND_MODEL = "export anew with torch.export.save; if it still says so, ship predictions and report it"
@@ -90,24 +95,43 @@ def scanned(path: Path) -> bytes:
     run code and for all that is not on the lists, BundleError when the file is broken or neither of the two.
     """
     with open_regular(path, BundleError) as file:
-        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
             raise RefusedError(f"larger than {MAX_BYTES >> 30} GiB", where=str(path))
+        found = _kind(file, path, size)
         data = file.read()
+    if found == ".onnx":
+        read_onnx(data, str(path))
+    else:
+        _scan_archive(data, path)
+    return data
+
+
+def _kind(file: BinaryIO, path: Path, size: int) -> str:
+    """What a file is by its first and last bytes: so one of gigabytes that is nothing of the two is not read.
+
+    Raises as `scanned` does; leaves the file at its beginning.
+    """
+    first = file.read(8)
+    file.seek(max(0, size - 22))
+    ends_as_archive = file.read(4) == b"PK\x05\x06"
+    file.seek(0)
     named = path.suffix if path.suffix in KINDS else ""
-    found = ".pt2" if data.startswith(b"PK") else ".onnx" if looks_like_onnx(data) else ""
+    found = ".pt2" if first.startswith(b"PK") else ".onnx" if looks_like_onnx(first) else ""
     if named and found and named != found:
         raise RefusedError(
             f"{KINDS[found]} under the name of {KINDS[named]}",
             where=str(path),
             mend=f"name it {path.stem}{found}, in bundle.toml as well",
         )
-    if found == ".onnx":
-        read_onnx(data, str(path))
-    elif found or named == ".pt2":
-        _scan_archive(data, path)
-    else:
+    if found == ".onnx" and size > ONNX_BYTES:
+        raise RefusedError("larger than 2 GiB", where=str(path))
+    if found == ".pt2" and not ends_as_archive:
+        what = "not a torch.export archive: it does not end as one"
+        raise BundleError(what, where=str(path), mend="write it with torch.export.save")
+    if not found:
         raise BundleError(f"not {KINDS[named or '.onnx']}", where=str(path), mend="export it anew")
-    return data
+    return found
 
 
 def _scan_archive(data: bytes, path: Path) -> None:
@@ -201,20 +225,47 @@ def _scan_config(data: bytes, where: str) -> None:
             raise RefusedError(f"tensor {shown(name)} is kept as {shown(tensor.get('path_name'))}", where=where)
         if not _UNQUOTED.fullmatch(name):
             raise RefusedError(f"tensor {shown(name)} has a name that would be run", where=where)
+        meta = tensor.get("tensor_meta")
+        sizes = meta.get("sizes") if isinstance(meta, dict) else None
+        if isinstance(sizes, list) and (len(sizes) > MAX_DIMS or not all(map(_is_size, sizes))):
+            what = f"tensor {shown(name)} has more than {MAX_DIMS} dimensions, or a size that is not 0 to {MAX_SIZE:,}"
+            raise RefusedError(what, where=where, mend="export anew with torch.export.save")
+
+
+def _is_size(size: Any) -> bool:
+    number = size.get("as_int") if isinstance(size, dict) else None
+    return type(number) is int and 0 <= number <= MAX_SIZE
 
 
 def _scan_model(document: Any, where: str) -> None:
     """Raises RefusedError for a text that becomes Python source and is neither a name nor arithmetic."""
+    texts = _texts(document)
+    parsed = [text for key in (*_CODE, *_SPECS) for text in texts.get(key, ())]
+    if len(parsed) > _PARSED or sum(map(len, parsed)) > _PARSED_LETTERS:
+        what = f"more than {_PARSED:,} expressions, or {_PARSED_LETTERS:,} letters of them"
+        raise RefusedError(what, where=where, mend=_MEND_MODEL)
+    for key, found in texts.items():
+        for text in found:
+            if not _harmless(key, text, where):
+                what = f"'{shown(text)}' in `{key}` would be run when it is loaded"
+                raise RefusedError(what, where=where, mend=_MEND_MODEL)
+
+
+def _texts(document: Any) -> dict[str, dict[str, None]]:
+    """Key -> the texts under it, each once, in a fixed order: most stand in a model hundreds of times."""
+    found: dict[str, dict[str, None]] = {}
     pending: list[tuple[str, Any]] = [("", document)]
     while pending:
         key, value = pending.pop()
         if isinstance(value, dict):
-            pending += [(k, v) for k, v in value.items() if k != "metadata"]
+            pending += [(k, v) for k, v in value.items() if k != "metadata" and isinstance(v, dict | list | str)]
         elif isinstance(value, list):
-            pending += [(key, v) for v in value]
-        elif isinstance(value, str) and not _harmless(key, value, where):
-            what = f"'{shown(value)}' in `{key}` would be run when it is loaded"
-            raise RefusedError(what, where=where, mend=_MEND_MODEL)
+            pending += [(key, v) for v in value if isinstance(v, dict | list)]
+            if texts := dict.fromkeys(v for v in value if isinstance(v, str)):
+                found.setdefault(key, {}).update(texts)
+        elif isinstance(value, str):
+            found.setdefault(key, {})[value] = None
+    return found
 
 
 def _harmless(key: str, text: str, where: str) -> bool:
