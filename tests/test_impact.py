@@ -192,6 +192,44 @@ def test_a_weight_that_only_goes_by_another_name_is_no_cause(programs: Mapping[s
     assert [(c.kind, c.names) for c in found.causes] == [("program", ("tanh (aten.tanh.default)",))]
 
 
+class Stairs(nn.Module):
+    """Head k adds the first k + 1 weights."""
+
+    def __init__(self, count: int, by: float) -> None:
+        super().__init__()
+        self.steps = nn.ParameterList([torch.tensor(k + by) for k in range(count)])
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen, answers = image.mean((2, 3)), {}
+        for k, step in enumerate(self.steps):
+            seen = seen + step
+            answers[f"h{k}"] = seen
+        return answers
+
+
+def test_weights_that_reach_very_many_heads_each_are_told_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = [f"h{k}" for k in range(4)]
+    both = [bundle(tmp_path / str(by), archive(Stairs(4, by)), heads=heads) for by in (0.0, 0.5)]
+    found = impact(*both).causes
+    assert [(c.names, len(c.heads)) for c in found] == [((f"steps.{k}",), 4 - k) for k in range(4)]
+    monkeypatch.setattr("gate.bundle.impact.MAX_TOLD", 9)
+    (together,) = impact(*both).causes
+    assert together.names == tuple(f"steps.{k}" for k in range(4))
+    assert together.heads == tuple(f"cam.{head}" for head in heads)
+
+
+def test_equal_programs_that_are_fed_the_same_are_opened_once(
+    programs: Mapping[str, bytes], tmp_path: Path, opened: list[str]
+) -> None:
+    top, other = archive(Reader(), (2,)), edited(archive(Reader(), (2,)), _from_elsewhere)
+    old = bundle(tmp_path / "old", programs["old"], top=top, more=top)
+    found = impact(old, bundle(tmp_path / "new", programs["range"], top=other, more=other))
+    assert opened == ["cam", "top", "cam", "top"]  # `more` is equal to `top`
+    assert found.reached == ("cam.range",)
+
+
 def test_bundle_diff_imports_neither_torch_nor_numbers(programs: Mapping[str, bytes], tmp_path: Path) -> None:
     bundle(tmp_path / "old", programs["old"])
     bundle(tmp_path / "new", programs["range"])

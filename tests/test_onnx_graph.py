@@ -438,6 +438,26 @@ def test_bundle_diff_says_what_is_reached_and_why(program: onnx.ModelProto, tmp_
     assert (len(again.identical), again.reached, again.rewritten) == (3, (), ("front",))
 
 
+def test_very_many_heads_that_all_hang_on_very_many_nodes_are_told_at_once(tmp_path: Path) -> None:
+    from time import process_time
+
+    heads = [f"h{k}" for k in range(1000)]
+    for side, first in (("old", "Neg"), ("new", "Abs")):
+        nodes = [
+            helper.make_node("Neg" if k else first, [f"v{k}" if k else "image"], [f"v{k + 1}"]) for k in range(5000)
+        ]
+        nodes += [helper.make_node("Identity", ["v5000"], [head]) for head in heads]
+        bundle(tmp_path / side, model(nodes, dict.fromkeys(heads)))
+        text = (tmp_path / side / "bundle.toml").read_text()
+        text = text.replace('["sign", "lane", "sky"]', json.dumps(heads))
+        (tmp_path / side / "bundle.toml").write_text(text)
+    old, new = (read_bundle(tmp_path / side) for side in ("old", "new"))
+    begun = process_time()
+    found = impact_of(old, new)
+    assert process_time() - begun < 4
+    assert [(c.kind, c.names, len(c.heads)) for c in found.causes] == [("program", ("v1 (Abs)",), 1000)]
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "size"),
     [(TensorProto.FLOAT, "float32", 4), (TensorProto.FLOAT16, "float16", 2), (TensorProto.BFLOAT16, "bfloat16", 2)],

@@ -5,17 +5,21 @@ A head of one network that reads a head of another hangs on that head alone, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Literal
 
 from gate.bundle.bundle import Bundle, Network
 from gate.bundle.graph import read_graph
-from gate.bundle.made import Graph, Leaf, Made, Node, digest
+from gate.bundle.made import Graph, Made, digest
 from gate.bundle.scan import scanned
 from gate.errors import LockError
 from gate.lock import digest_of
 
+#: Heads that are named, of one network, for each group of weights that reach the same; above it, all are one group.
+MAX_TOLD = 100_000
 #: Answers a question as it was answered before, else by the work.
 Noted = Callable[[str, Callable[[], Any]], Any]
 
@@ -83,17 +87,20 @@ def digests_of(
 
 
 def _asked(network: Network, fed: Mapping[str, Made]) -> tuple[str, Callable[[], dict[str, list[str]]]]:
-    """A question that names all of a network that `graph_in` and the scan look at, and what answers it: head -> digest
-    and form.
-    """
-    assert network.program is not None
-    wiring = [network.heads, network.state, network.window, {name: [m.digest, m.form] for name, m in fed.items()}]
+    """A question about a network, and what answers it: head -> digest and form."""
 
     def work() -> dict[str, list[str]]:
         heads = graph_in(network, program_bytes(network), fed).heads
         return {head: [made.digest, made.form] for head, made in heads.items()}
 
-    return digest(network.content, network.program.suffix, wiring), work
+    return _question(network, fed), work
+
+
+def _question(network: Network, fed: Mapping[str, Made]) -> str:
+    """Names all of a network that `graph_in` and the scan look at."""
+    assert network.program is not None
+    wiring = [network.heads, network.state, network.window, {name: [m.digest, m.form] for name, m in fed.items()}]
+    return digest(network.content, network.program.suffix, wiring)
 
 
 def program_bytes(network: Network) -> bytes:
@@ -115,13 +122,21 @@ def graphs_of(bundle: Bundle, unread: Collection[str] = ()) -> dict[str, Graph]:
     are then good for a comparison with that bundle only.
     """
     found: dict[str, Graph] = {}
+    heads: dict[str, Made] = {}
+    known: dict[str, Graph] = {}  # equal programs that are fed the same are read once
     for network in bundle.networks:
         if network.program is None:
             continue
         if network.name in unread:
-            found[network.name] = _unread(network)
-            continue
-        found[network.name] = graph_in(network, program_bytes(network), fed_to(network, heads_of(found)))
+            graph = _unread(network)
+        else:
+            fed = fed_to(network, heads)
+            question = _question(network, fed)
+            if question not in known:
+                known[question] = graph_in(network, program_bytes(network), fed)
+            graph = known[question]
+        found[network.name] = graph
+        heads |= heads_of({network.name: graph})
     return found
 
 
@@ -173,11 +188,12 @@ def impact_of(old: Bundle, new: Bundle) -> Impact:
     sides = [_named(bundle, given) for bundle, given in zip((old, new), graphs, strict=True)]
     both = [name for name in sides[1] if name in sides[0]]
     reached = tuple(name for name in both if sides[0][name] != sides[1][name])
+    moved = frozenset(reached)
     causes = [
         cause
         for network in new.networks
         if network.name in before and network.name not in same
-        for cause in _told(network, list(_causes(before[network.name], network, *graphs, reached)), reached)
+        for cause in _told(network, list(_causes(before[network.name], network, *graphs, moved)), moved)
     ]
     return Impact(
         tuple(name for name in both if sides[0][name] == sides[1][name]),
@@ -234,14 +250,17 @@ def _causes(
         yield Cause(name, "wiring", tuple(f"{k} = {s}" for k, s in after.inputs), _full(name, heads))
     elif ours.about != theirs.about:
         yield Cause(name, "format", (), _full(name, heads))
-    taken = {head: ours.taken([head]) for head in heads}
-    yield from _weights(name, taken, theirs)
-    yield from _nodes(name, taken, ours, theirs)
+    taken = ours.reaching(heads)
+    for kind, names, mask in (*_weights(ours, theirs, taken), *_nodes(ours, theirs, taken)):
+        yield Cause(name, kind, names, _full(name, _heads(mask, heads)))
     sources = dict(after.inputs)
-    for source in dict.fromkeys(s for s in sources.values() if s in reached):
-        fed = [h for h, items in taken.items() if any(_reads(item, source, sources) for item in items)]
-        if fed:
-            yield Cause(name, "upstream", (source,), _full(name, fed))
+    fed = {source: 0 for source in sources.values() if source in reached}
+    for leaf, mask in zip(ours.leaves, taken, strict=False):
+        if leaf.kind == "input" and sources[leaf.name] in fed:
+            fed[sources[leaf.name]] |= mask
+    for source, mask in fed.items():
+        if mask:
+            yield Cause(name, "upstream", (source,), _full(name, _heads(mask, heads)))
 
 
 def _told(network: Network, causes: list[Cause], reached: Collection[str]) -> list[Cause]:
@@ -251,38 +270,52 @@ def _told(network: Network, causes: list[Cause], reached: Collection[str]) -> li
     return [*causes, Cause(network.name, "output", (), moved)] if moved else causes
 
 
-def _weights(name: str, taken: Mapping[str, list[Leaf | Node]], old: Graph) -> Iterator[Cause]:
+_Reason = tuple[Literal["weights", "program"], tuple[str, ...], int]
+
+
+def _weights(new: Graph, old: Graph, taken: Sequence[int]) -> list[_Reason]:
     """Weights that differ, together where they reach the same heads. One that only goes by another name does not."""
     stored = {leaf.name: leaf.made.digest for leaf in old.leaves if leaf.kind == "weight"}
     contents = set(stored.values())
-    reach: dict[str, list[str]] = {}
-    for head, items in taken.items():
-        for item in items:
-            if not isinstance(item, Leaf) or item.kind != "weight":
-                continue
-            if item.made.digest != stored[item.name] if item.name in stored else item.made.digest not in contents:
-                reach.setdefault(item.name, []).append(head)
-    for heads in dict.fromkeys(tuple(h) for h in reach.values()):
-        yield Cause(name, "weights", tuple(w for w, h in reach.items() if tuple(h) == heads), _full(name, heads))
+    found: dict[int, list[str]] = {}
+    for leaf, mask in zip(new.leaves, taken, strict=False):
+        made = leaf.made.digest
+        if (
+            leaf.kind != "weight"
+            or not mask
+            or (made == stored[leaf.name] if leaf.name in stored else made in contents)
+        ):
+            continue
+        found.setdefault(mask, []).append(leaf.name)
+    if sum(mask.bit_count() for mask in found) > MAX_TOLD:
+        together = [name for names in found.values() for name in names]
+        return [("weights", tuple(together), reduce(or_, found))]
+    return [("weights", tuple(names), mask) for mask, names in sorted(found.items(), key=_first)]
 
 
-def _nodes(name: str, taken: Mapping[str, list[Leaf | Node]], new: Graph, old: Graph) -> Iterator[Cause]:
+def _nodes(new: Graph, old: Graph, taken: Sequence[int]) -> list[_Reason]:
     """Heads whose program differs, weights apart, by the first node that the old program does not have although it has
     all that the node reads.
     """
     known = {item.made.form for item in (*old.leaves, *old.nodes)}
-    forms = [item.made.form for item in (*new.leaves, *new.nodes)]
-    first: dict[str, list[str]] = {}
-    for head, items in taken.items():
-        nodes = (i for i in items if isinstance(i, Node) and i.made.form not in known)
-        if node := next((n for n in nodes if all(forms[k] in known for k in n.needs)), None):
-            first.setdefault(f"{node.name} ({node.target.removeprefix('torch.ops.')})", []).append(head)
-    for node, heads in first.items():
-        yield Cause(name, "program", (node,), _full(name, heads))
+    is_known = [item.made.form in known for item in (*new.leaves, *new.nodes)]
+    told, first = 0, dict[str, int]()
+    for position, node in enumerate(new.nodes, len(new.leaves)):
+        mask = taken[position] & ~told
+        if mask and not is_known[position] and all(is_known[k] for k in node.needs):
+            told |= mask
+            name = f"{node.name} ({node.target.removeprefix('torch.ops.')})"
+            first[name] = first.get(name, 0) | mask
+    return [("program", (name,), mask) for mask, name in sorted(((m, n) for n, m in first.items()), key=_first)]
 
 
-def _reads(item: Leaf | Node, source: str, sources: Mapping[str, str]) -> bool:
-    return isinstance(item, Leaf) and item.kind == "input" and sources[item.name] == source
+def _first(found: tuple[int, Any]) -> int:
+    """The first head, as its bit: causes come in the order of heads."""
+    return found[0] & -found[0]
+
+
+def _heads(mask: int, heads: Sequence[str]) -> list[str]:
+    return [head for head, bit in zip(heads, reversed(f"{mask:b}"), strict=False) if bit == "1"]
 
 
 def _full(network: str, heads: Collection[str]) -> tuple[str, ...]:

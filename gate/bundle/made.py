@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -71,6 +71,17 @@ class Graph:
                     pending += self.nodes[position - len(self.leaves)].needs
         everything = (*self.leaves, *self.nodes)
         return [everything[k] for k in sorted(found)]
+
+    def reaching(self, heads: Sequence[str]) -> list[int]:
+        """Of each position, which of these heads take it: a bit for each, the first head's the lowest."""
+        found = [0] * (len(self.leaves) + len(self.nodes))
+        for bit, head in enumerate(heads):
+            for k in self.needs[head]:
+                found[k] |= 1 << bit
+        for position, node in reversed(list(enumerate(self.nodes, len(self.leaves)))):
+            for k in node.needs if found[position] else ():
+                found[k] = found[k] | found[position] if found[k] else found[position]  # one number, while it is shared
+        return found
 
 
 def fed_as(source: Made, dtype: int) -> Made:
