@@ -126,12 +126,12 @@ def _kind(file: BinaryIO, path: Path, size: int) -> str:
         )
     if found == ".onnx" and size > ONNX_BYTES:
         raise RefusedError("larger than 2 GiB", where=str(path))
-    if found == ".pt2" and not ends_as_archive:
+    if not found and named != ".pt2":
+        raise BundleError(f"not {KINDS['.onnx']}", where=str(path), mend="export it anew")
+    if found != ".onnx" and not ends_as_archive:
         what = "not a torch.export archive: it does not end as one"
         raise BundleError(what, where=str(path), mend="write it with torch.export.save")
-    if not found:
-        raise BundleError(f"not {KINDS[named or '.onnx']}", where=str(path), mend="export it anew")
-    return found
+    return found or ".pt2"
 
 
 def _scan_archive(data: bytes, path: Path) -> None:
