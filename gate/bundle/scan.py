@@ -258,10 +258,10 @@ def _texts(document: Any) -> dict[str, dict[str, None]]:
     while pending:
         key, value = pending.pop()
         if isinstance(value, dict):
-            pending += [(k, v) for k, v in value.items() if k != "metadata" and isinstance(v, dict | list | str)]
+            pending += [(k, v) for k, v in value.items() if k != "metadata" and (v or v == "")]
         elif isinstance(value, list):
-            pending += [(key, v) for v in value if isinstance(v, dict | list)]
-            if texts := dict.fromkeys(v for v in value if isinstance(v, str)):
+            pending += [(key, v) for v in value if v and type(v) in (dict, list)]
+            if texts := dict.fromkeys([v for v in value if type(v) is str]):
                 found.setdefault(key, {}).update(texts)
         elif isinstance(value, str):
             found.setdefault(key, {})[value] = None
