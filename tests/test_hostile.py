@@ -32,7 +32,7 @@ import pytest
 from gate.bundle import bundle as bundles
 from gate.bundle import scan
 from gate.errors import BundleError
-from gate.run import local, process, session
+from gate.run import local, predictions, process, session
 from tests.support.hydra import edited, nodes_of
 from tests.support.programs import Programs, added, archive_of, entries_of, replaced
 from tests.support.tiny import (
@@ -459,8 +459,30 @@ def test_a_table_of_a_very_long_row_is_refused_unread(releases: Path) -> None:
 
 def test_a_table_of_very_long_frame_ids_is_refused_unread(releases: Path) -> None:
     table(releases / "new", 100_000, 1.0, name="f" * 100_000)
-    words = "100,000 frame ids of up to 100,000 characters"
+    words = "100,000 frame ids of up to 100,000 bytes"
     bomb(releases, "new/cam.parquet", words, command=("run", *COMPARE[2:]))
+
+
+def test_a_table_of_one_endless_frame_id_is_refused_unread(
+    releases: Path, without_contract_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "MAX_ID_TEXT", 1 << 16)
+    monkeypatch.setattr(pq.ParquetFile, "read", pytest.fail)
+    columns = {"frame_id": pa.array(["f" * 140_000]), "range": pa.array([0.0], pa.float32())}
+    pq.write_table(pa.table(columns), releases / "new/cam.parquet", compression="zstd", use_dictionary=False)
+    words = "bytes of frame ids; the most is 131,072"
+    refused(gate("run", "new", *COMPARE[3:], cwd=releases), 4, "new/cam.parquet", words)
+
+
+def test_a_table_of_frame_ids_of_a_fixed_length_is_refused_unread(
+    releases: Path, without_contract_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dictionary of one would stand for all rows, and be written out for each when it is read."""
+    monkeypatch.setattr(pq.ParquetFile, "read", pytest.fail)
+    columns = {"frame_id": pa.array([b"f" * 100], pa.binary(100)), "range": pa.array([0.0], pa.float32())}
+    pq.write_table(pa.table(columns), releases / "new/cam.parquet", store_schema=False)
+    words = ("neither strings nor integers", "to mend: write them as strings")
+    refused(gate("run", "new", *COMPARE[3:], cwd=releases), 4, "new/cam.parquet", *words)
 
 
 def tensors(header: dict[str, Any] | bytes, body: bytes = b"", length: int | None = None) -> bytes:
@@ -472,6 +494,23 @@ def test_tensors_with_a_very_long_header_are_refused_unread(releases: Path) -> N
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
     recorded(releases / "new", tensors({f"t{k:06d}": empty for k in range(300_000)}), ".safetensors")
     bomb(releases, "new/cam.safetensors", "larger than 8,388,608 bytes", command=("run", *COMPARE[2:]))
+
+
+def test_tensors_of_very_many_empty_frame_ids_are_refused_unread(releases: Path) -> None:
+    names = {"dtype": "U8", "shape": [4_000_000_000, 0], "data_offsets": [0, 0]}
+    recorded(releases / "new", tensors({"frame_id": names}), ".safetensors")
+    words = "4,000,000,000 frame ids of up to 0 bytes"
+    bomb(releases, "new/cam.safetensors", words, command=("run", *COMPARE[2:]))
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("F4", 4), ("F8_E4M3", 8), ("BF16", 16), ("C64", 64), ("I32", 32)])
+def test_tensors_whose_frame_ids_are_no_texts_are_refused(
+    releases: Path, without_contract_worker: None, kind: str, bits: int
+) -> None:
+    names = {"dtype": kind, "shape": [4, 4], "data_offsets": [0, 2 * bits]}
+    recorded(releases / "new", tensors({"frame_id": names}, bytes(2 * bits)), ".safetensors")
+    words = (f"tensor 'frame_id' of {kind} and shape [4, 4] is not (F, W) uint8", "to mend: write them as strings")
+    refused(gate(*COMPARE, cwd=releases), 4, "new/cam.safetensors", *words)
 
 
 def test_a_lock_of_very_deep_or_very_many_values_is_refused_unread(releases: Path) -> None:

@@ -336,6 +336,20 @@ def test_an_empty_value_of_a_table_is_not_a_number(world: World, suite_folder: P
     assert "the first is f0007" in faults["cam.range"]
 
 
+def test_a_table_of_empty_lists_breaks_the_head(world: World, suite_folder: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = recorded(tmp_path, world, answers(world))
+    table = pq.read_table(folder / "cam.parquet")
+    nothing = pa.array([[]] * table.num_rows, pa.list_(pa.float32()))
+    at = table.column_names.index("range")
+    pq.write_table(table.set_column(at, "range", nothing), folder / "cam.parquet")
+    faults = ran(folder, suite_folder).faults()
+    assert list(faults) == ["cam.range"]
+    assert "shape" in faults["cam.range"]
+
+
 def test_a_missing_frame_is_a_fault_of_the_heads_that_lack_it(
     world: World, suite_folder: Path, good: Run, tmp_path: Path
 ) -> None:

@@ -17,11 +17,14 @@ Array = NDArray[Any]
 FRAME_ID = "frame_id"
 #: Bytes of a recording that is read at once, all columns together.
 WHOLE = 1 << 26
-#: Values of a Parquet file, all of which come to lie in memory, and characters of its frame ids, each as long as the
-#: longest: a few kilobytes of such a file can stand for any number of either.
+#: Values of a Parquet file, all of which come to lie in memory, and bytes of frame ids, each as long as the longest: a
+#: few kilobytes of a file can stand for any number of either.
 MAX_VALUES, MAX_ID_TEXT = 1 << 27, 1 << 26
+#: Bytes of the shortest id, as they are counted: every row costs a Python string, however short.
+MIN_ID = 8
 #: Bytes of the header of a safetensors file.
 MAX_HEADER = 8 << 20
+_MEND_ID = "write them as strings of a Parquet column, or as a (F, W) uint8 tensor, UTF-8 padded with zeros"
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,10 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
             raise BundleError("a column name stands twice", where=str(path))
         if FRAME_ID not in schema.names:
             raise BundleError(f"there is no column '{FRAME_ID}'", where=str(path))
+        _check_id_column(file.schema, groups, path)
         names = _texts(file.read([FRAME_ID]).column(0), path)
     except (OSError, pa.ArrowException) as error:
         raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
-    if None in names:
-        raise BundleError(f"an empty {FRAME_ID}", where=str(path))
     rows = _rows(np.array(names, dtype=str), ids, path)
     size = max(sum(group.total_byte_size for group in groups), 4 * values)
     whole: list[Any] = []
@@ -106,18 +108,39 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     }
 
 
-def _texts(column: Any, path: Path) -> list[str | None]:
-    import pyarrow as pa
+def _check_id_column(schema: Any, groups: Sequence[Any], path: Path) -> None:
+    """Raises BundleError for frame ids that are not strings or integers, or too many bytes of them, before any is read."""
+    found = [k for k in range(len(schema)) if schema.column(k).path == FRAME_ID]
+    # Of fixed length, a few bytes can stand for as many texts of any length, and no dictionary would show it.
+    if len(found) != 1 or schema.column(found[0]).physical_type not in ("BYTE_ARRAY", "INT32", "INT64"):
+        raise BundleError(f"column '{FRAME_ID}' holds neither strings nor integers", where=str(path), mend=_MEND_ID)
+    size = sum(group.column(found[0]).total_uncompressed_size for group in groups)
+    if size > 2 * MAX_ID_TEXT:  # where each has its length beside it
+        what = f"{size:,} bytes of frame ids; the most is {2 * MAX_ID_TEXT:,}"
+        raise BundleError(what, where=str(path), mend="shorten them")
 
+
+def _texts(column: Any, path: Path) -> list[str]:
+    """Frame ids as texts; none is made before it is known how long they are."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    def longest(texts: Any) -> int:
+        return pyarrow.compute.max(pyarrow.compute.binary_length(texts)).as_py() or 0
+
+    if column.null_count:
+        raise BundleError(f"an empty {FRAME_ID}", where=str(path))
     if pa.types.is_dictionary(column.type):
-        longest = max((len(text) for c in column.chunks for text in c.dictionary.to_pylist() if text), default=0)
-        _check_ids(len(column), longest, path)
-    return column.cast(pa.string()).to_pylist()
+        _check_ids(len(column), max((longest(chunk.dictionary) for chunk in column.chunks), default=0), path)
+    texts = column.cast(pa.string())
+    _check_ids(len(texts), longest(texts), path)
+    return texts.to_pylist()
 
 
 def _check_ids(rows: int, longest: int, path: Path) -> None:
-    if rows * longest > MAX_ID_TEXT:
-        raise BundleError(f"{rows:,} frame ids of up to {longest:,} characters", where=str(path), mend="shorten them")
+    if rows * max(longest, MIN_ID) > MAX_ID_TEXT:
+        what = f"{rows:,} frame ids of up to {longest:,} bytes"
+        raise BundleError(what, where=str(path), mend="shorten them, or cut the recording to the frames of the suite")
 
 
 def _column(column: Callable[[str], Any], name: str, kind: Any, rows: NDArray[np.int64], path: Path) -> Recorded:
@@ -159,7 +182,7 @@ def _values(column: Any, name: str, path: Path) -> Array:
     if not (pa.types.is_floating(flat.type) and not flat.null_count):
         flat = flat.cast(pa.float64())  # an empty value becomes NaN
     values = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return values.reshape(-1, *shape) if shape else values
+    return values.reshape(len(column), *shape)
 
 
 def _safetensors(path: Path, ids: Array) -> dict[str, Recorded]:
@@ -172,15 +195,16 @@ def _safetensors(path: Path, ids: Array) -> dict[str, Recorded]:
         file = safe_open(path, framework="numpy")
         names = list(file.keys())
         if FRAME_ID not in names:
-            raise BundleError(
-                f"there is no tensor '{FRAME_ID}'", where=str(path), mend="(F, W) uint8, UTF-8 padded with zeros"
-            )
+            raise BundleError(f"there is no tensor '{FRAME_ID}'", where=str(path), mend=_MEND_ID)
+        part = file.get_slice(FRAME_ID)
+        shape, kind = part.get_shape(), str(part.get_dtype())
+        if kind != "U8" or len(shape) != 2:
+            what = f"tensor '{FRAME_ID}' of {shown(kind)} and shape {shown(shape)} is not (F, W) uint8"
+            raise BundleError(what, where=str(path), mend=_MEND_ID)
+        _check_ids(shape[0], shape[1], path)
         index = file.get_tensor(FRAME_ID)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
-    if index.dtype != np.uint8 or index.ndim != 2:
-        raise BundleError(f"'{FRAME_ID}' is not (F, W) uint8, UTF-8 padded with zeros", where=str(path))
-    _check_ids(index.shape[0], index.shape[1], path)
     try:
         frames = np.array([bytes(row).rstrip(b"\0").decode() for row in index], dtype=str)
     except UnicodeDecodeError as error:
@@ -193,9 +217,9 @@ def _tensor(file: Any, name: str, rows: NDArray[np.int64], frames: int, path: Pa
     part = file.get_slice(name)
     shape, kind = part.get_shape(), str(part.get_dtype())
     if not shape or shape[0] != frames:
-        raise BundleError(f"tensor {shown(name)} has shape {shape} for {frames} frames", where=str(path))
+        raise BundleError(f"tensor {shown(name)} has shape {shown(shape)} for {frames} frames", where=str(path))
     if kind not in _DTYPES:
-        raise BundleError(f"tensor {shown(name)} holds {kind}, not numbers", where=str(path))
+        raise BundleError(f"tensor {shown(name)} holds {shown(kind)}, not numbers", where=str(path))
 
     def read(at: NDArray[np.int64]) -> Array:
         # Row by row from the mapped file: memory stays that of a batch, however long the recording.
