@@ -33,7 +33,9 @@ Pairs = tuple[tuple[str, str], ...]
 #: Of the format, and of what evidence means: part of every address.
 SCHEMA = "gate.evidence/3"
 #: Bytes of a header: a thousand heads fill half a megabyte.
-MAX_HEADER = 64 << 20
+MAX_HEADER = 8 << 20
+#: Counted things of one kind that a pack may hold: what adds them up does so exactly, in floating point too.
+_MOST = 1 << 53
 _ARRAYS = ("rows", "cell", "code", "count", "sums", "unfinite", "low", "high")
 _TEXTS = ("first_missing", "shape", "expected_shape", "dtype", "refused")
 
@@ -150,10 +152,10 @@ def _about(text: bytes, where: str) -> dict[str, Any]:
     try:
         about = read_json(read_json(text, **limits)["__metadata__"]["gate"].encode(), **limits)
         if about["schema"] != SCHEMA:
-            raise EvidenceError(f"this is not a {SCHEMA} file", where=where)
+            raise KeyError("schema")
         return about
-    except (KeyError, TypeError, AttributeError) as error:
-        raise EvidenceError(f"this is not a {SCHEMA} file", where=where) from error
+    except (EvidenceError, KeyError, TypeError, AttributeError) as error:
+        raise EvidenceError(f"this is no evidence file of {SCHEMA}, or it is damaged", where=where) from error
 
 
 def verified(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -221,10 +223,12 @@ def _parts(
     )
     judged = [len(head.judged) for head in chosen]
     unfinite = _split(_integers(arrays["unfinite"]).astype(np.int64), judged)
-    low, high = (_split(arrays[name].astype(np.float64), judged) for name in ("low", "high"))
+    if any(((values < 0) | (values > frames)).any() for values in unfinite):
+        raise ValueError("impossible numbers of broken frames")
+    low, high = (_split(_numbers(arrays[name]), judged) for name in ("low", "high"))
     parts, none = {}, np.zeros(0, np.int64)
     for k, head in enumerate(chosen):
-        moments = sums[k].reshape(len(series[k]), cells, len(names[k]))
+        moments = _counted(sums[k].reshape(len(series[k]), cells, len(names[k])), names[k])
         summary = _summary(head, frames, answers[head.name])
         summary.unfinite, summary.low, summary.high = unfinite[k], low[k], high[k]
         # Copies: a view would hold the arrays of all heads for as long as one of them is needed.
@@ -240,7 +244,10 @@ def _histograms(arrays: Mapping[str, Array], series: int, cells: int) -> tuple[A
     if not (sound and rows.sum() == len(cell) == len(code) == len(count)):
         raise ValueError("histograms of other heads")
     if len(cell) and not (
-        0 <= cell.min() <= cell.max() < 2 * cells and 0 <= code.min() <= code.max() <= 0xFFFF and count.min() > 0
+        0 <= cell.min() <= cell.max() < 2 * cells
+        and 0 <= code.min() <= code.max() <= 0xFFFF
+        and count.min() > 0
+        and count.sum(dtype=np.float64) < _MOST
     ):
         raise ValueError("a histogram with impossible entries")
     fall = ~code.astype(np.uint16)
@@ -258,6 +265,20 @@ def _integers(array: Array) -> Array:
     return array
 
 
+def _numbers(array: Array) -> Array:
+    if array.dtype.kind != "f" or np.isnan(array).any():
+        raise ValueError("a lowest or highest value that is not a number")
+    return array.astype(np.float64)
+
+
+def _counted(moments: Array, names: Sequence[str]) -> Array:
+    """Sums (S, C, M), of which those that count hold what can be counted; reals (`sum_...`) may be anything."""
+    counts = moments[..., [not name.startswith("sum_") for name in names]]
+    if (counts < 0).any() or (counts.sum(axis=1, dtype=np.float64) >= _MOST).any():
+        raise ValueError("impossible sums")
+    return moments
+
+
 def _split(array: Array, sizes: Sequence[int]) -> list[Array]:
     if array.shape != (sum(sizes),):
         raise ValueError("arrays of other heads")
@@ -266,6 +287,8 @@ def _split(array: Array, sizes: Sequence[int]) -> list[Array]:
 
 def _summary(head: Head, frames: int, told: Mapping[str, Any]) -> HeadSummary:
     summary = HeadSummary(head, frames, _count(told["answered"]))
+    if summary.answered > frames:
+        raise ValueError(f"answers to {summary.answered:,} of {frames:,} frames")
     for key in _TEXTS:
         if type(told[key]) is not str:
             raise ValueError(f"{key} is not a text")

@@ -109,7 +109,7 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
 
 
 def _check_id_column(schema: Any, groups: Sequence[Any], path: Path) -> None:
-    """Raises BundleError for frame ids that are not strings or integers, or too many bytes of them, before any is read."""
+    """Raises BundleError for frame ids that are neither strings nor integers, or too many bytes, before one is read."""
     found = [k for k in range(len(schema)) if schema.column(k).path == FRAME_ID]
     # Of fixed length, a few bytes can stand for as many texts of any length, and no dictionary would show it.
     if len(found) != 1 or schema.column(found[0]).physical_type not in ("BYTE_ARRAY", "INT32", "INT64"):
