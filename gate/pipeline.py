@@ -131,7 +131,7 @@ def compare_bundles(
         anchor_of = _anchor_of(exam, older, anchored)
         refuse_too_few(rulebook, references=2 if older.keys() - {old.digest} else 1)
 
-        brought = _brought(evidence, exam, [old, *older.values()])
+        brought = _brought(evidence, exam, [old, *older.values()], tell)
 
         def answers(stage: str, b: Bundle) -> Run:
             found = brought.get(b.digest) or run(b, exam, None, lambda n, of: progress(stage, n, of), store, device)
@@ -256,9 +256,9 @@ def uncovered_heads(bundle: Bundle, suite: Suite, names: Collection[str]) -> lis
     return sorted(set(names) - judged - internal)
 
 
-def _brought(files: Sequence[Path], suite: Suite, bundles: Sequence[Bundle]) -> dict[str, Run]:
+def _brought(files: Sequence[Path], suite: Suite, bundles: Sequence[Bundle], tell: Tell) -> dict[str, Run]:
     """Digest of a bundle -> its evidence, of the files given. Raises EvidenceError for a file of anything else."""
-    found = (read_evidence(path, suite, bundles) for path in files)
+    found = (read_evidence(path, suite, bundles, tell) for path in files)
     return {bundle.digest: answers for bundle, answers in found}
 
 

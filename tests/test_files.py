@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from gate import __version__
 from gate.bundle import read_bundle
 from gate.errors import EvidenceError
 from gate.folded import adjoined, folded, unfolded
@@ -21,10 +23,12 @@ from gate.heads import Head, series_of
 from gate.run import local, read_evidence, run, write_evidence
 from gate.run.machine import runtime
 from gate.run.pack import Pack, Scope, _canonical, _digest, to_bytes, unpacked, verified
+from gate.run.resume import versions
 from gate.run.spans import Part, Span, all_joined
 from gate.run.summary import HeadSummary
 from gate.suite import read_suite
 from gate.table import EvidenceTable, keys_of, sum_equal_keys
+from gate.tasks import task_of
 from tests.support.programs import Programs
 from tests.support.stores import broken_world, same
 from tests.support.tiny import (
@@ -41,6 +45,7 @@ from tests.support.tiny import (
 
 COMPARE = ("compare", "old", "new", "--suite", "suite", "--out", "out", "--frames", "0")
 FILE = "old.evidence"
+MEND = "to mend: write it anew: gate run"
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +87,7 @@ def test_evidence_of_a_broken_bundle_is_read_back_equal(world: World, tmp_path: 
 
 
 HEAD = Head("cam.a", "multiclass", ("x", "y"), (0, 1))
-RANGES = st.sampled_from([0, 1, 255, 256, 65535, 65536, 2**32, -1, -129, -(2**40), 2**62])
+COUNTED = st.sampled_from([0, 1, 255, 256, 65535, 65536, 2**32, 2**50])
 
 
 @settings(deadline=None, max_examples=60, database=None)
@@ -91,7 +96,7 @@ RANGES = st.sampled_from([0, 1, 255, 256, 65535, 65536, 2**32, -1, -129, -(2**40
         st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 1), st.sampled_from([0, 1, 32768, 65535])),
         st.sampled_from([1, 255, 256, 70_000, 2**40]),
     ),
-    st.lists(RANGES, min_size=40, max_size=40),
+    st.lists(COUNTED, min_size=40, max_size=40),
 )
 def test_a_pack_keeps_every_number(histogram: dict[tuple[int, int, int, int], int], sums: list[int]) -> None:
     columns = np.array(list(histogram), np.int64).reshape(-1, 4).T
@@ -113,6 +118,20 @@ def test_a_pack_keeps_every_number(histogram: dict[tuple[int, int, int, int], in
     assert found.summary.first_missing == 'frame \x1b[31m"quoted"'
     assert found.summary.low.tolist() == [np.inf, np.inf]
     assert to_bytes(pack) == data
+
+
+@settings(deadline=None, max_examples=20, database=None)
+@given(st.lists(st.sampled_from([0, -1, -129, -(2**40), 2**32, 2**62, -(2**62)]), min_size=12, max_size=12))
+def test_a_pack_keeps_every_real_sum(sums: list[int]) -> None:
+    head = Head("cam.r", "regression", ("r",), (0,))
+    names = task_of(head).yields(head).sums
+    moments = np.zeros((1, 4, len(names)), np.int64)
+    moments[..., [name.startswith("sum_") for name in names]] = np.array(sums).reshape(1, 4, 3)
+    none = np.zeros(0, np.int64)
+    part = Part(folded(EvidenceTable(series_of(head), 4, none, none, names, moments)), HeadSummary(head, 8))
+    data = to_bytes(Pack(Scope("s", (), ()), Span(0, 8, 5, 4), {"cam.r": "x"}, {"cam.r": part}))
+    found = unpacked(*verified(data, ""), {"cam.r": head}, "").parts["cam.r"].table.bare
+    assert np.array_equal(found.moments, moments)
 
 
 # The same verdict
@@ -180,15 +199,67 @@ def test_evidence_of_anything_else_is_refused(exported: Path, world: World) -> N
     before = (exported / FILE).read_bytes()
     words = (*COMPARE, "--store", "none", "--evidence")
     refused(gate(*words, "new.evidence", cwd=exported), 4, "new.evidence", "of another bundle, tiny 2", "not of tiny 1")
-    refused(gate(*words, "absent.evidence", cwd=exported), 4, "absent.evidence", "cannot be read: No such file")
-    for damaged in (before[:-1], before[: len(before) // 2], b"", before[:-5] + b"\0" + before[-4:]):
+    refused(gate(*words, "absent.evidence", cwd=exported), 4, "absent.evidence", "no evidence file: no such file", MEND)
+    for damaged in (before[:-1], before[: len(before) // 2], b"", b"more", before[:-5] + b"\0" + before[-4:]):
         (exported / FILE).write_bytes(damaged)
-        refused(gate(*words, FILE, cwd=exported), 4, FILE)
+        refused(gate(*words, FILE, cwd=exported), 4, FILE, MEND)
     (exported / FILE).write_bytes(before)
     suite = exported / "suite" / "suite.toml"
     suite.write_text(suite.read_text().replace('version = "1"', 'version = "2"'))
     refreeze(exported / "suite")
-    refused(gate(*words, FILE, cwd=exported), 4, FILE, "of another suite", "to mend: write it anew: gate run")
+    refused(gate(*words, FILE, cwd=exported), 4, FILE, "of another suite", MEND)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_what_is_no_regular_file_is_no_evidence(exported: Path) -> None:
+    (exported / "zero").symlink_to("/dev/zero")
+    (exported / "folder").mkdir()
+    os.mkfifo(exported / "fifo")
+    for name, what in (("zero", "not a regular file"), ("folder", "a folder, not a file"), ("fifo", "not a regular")):
+        ended = gate(*COMPARE, "--store", "none", "--evidence", name, cwd=exported)
+        refused(ended, 4, f"{name}: this is no evidence file: {what}", MEND)
+
+
+def test_a_link_to_evidence_is_evidence(exported: Path) -> None:
+    (exported / "link").symlink_to(FILE)
+    assert "3 of 3 heads from a file" in verdict(exported, "--store", "none", "--evidence", "link")[1]
+
+
+def test_evidence_of_any_size_is_refused_unread(exported: Path) -> None:
+    os.truncate(exported / FILE, 6 << 30)
+    with pytest.raises(EvidenceError, match="6,442,450,944 bytes; the most is 1,073,741,824\n  to mend: write it anew"):
+        read_evidence(exported / FILE, read_suite(exported / "suite"), [read_bundle(exported / "old")])
+
+
+def test_evidence_with_a_very_long_header_is_refused_unparsed(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", pytest.fail)
+    (exported / FILE).write_bytes(struct.pack("<Q", 9 << 20) + b'{"a":[' + b"[]," * (3 << 20))
+    with pytest.raises(EvidenceError, match="this is no evidence file") as found:
+        read_evidence(exported / FILE, read_suite(exported / "suite"), [read_bundle(exported / "old")])
+    assert "larger than 8,388,608 bytes" in str(found.value.__cause__.__cause__)
+
+
+def test_evidence_of_another_version_of_gate_is_refused(exported: Path) -> None:
+    data = (exported / FILE).read_bytes()
+    (exported / FILE).write_bytes(resealed(data, about(versions=made_with(gate="0.0"))))
+    ended = gate(*COMPARE, "--store", "none", "--evidence", FILE, cwd=exported)
+    refused(ended, 4, f"{FILE}: this evidence was made with gate 0.0; here is gate {__version__}", MEND)
+    (exported / FILE).write_bytes(resealed(data, about(versions=[])))
+    refused(gate(*COMPARE, "--store", "none", "--evidence", FILE, cwd=exported), 4, "made with gate none", MEND)
+
+
+def test_evidence_of_other_libraries_is_taken_and_said_to_be(exported: Path) -> None:
+    plain, _ = verdict(exported, "--store", "none")
+    data = (exported / FILE).read_bytes()
+    (exported / FILE).write_bytes(resealed(data, about(versions=made_with(numpy="0\n", machine="vax"))))
+    brought, said = verdict(exported, "--store", "none", "--evidence", FILE)
+    told = "the evidence of tiny 1 was made with machine vax, numpy 0\\n"
+    assert f"warning: {told}: last bits of scores may differ\n" in said
+    assert brought == plain
+
+
+def made_with(**other: str) -> list[list[str]]:
+    return [[key, other.get(key, text)] for key, text in versions(live=False)]
 
 
 def test_evidence_that_lacks_a_head_is_refused(exported: Path) -> None:
@@ -234,6 +305,15 @@ def summary(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
         setting("code", 0, 1 << 17),
         setting("count", 0, 0),
         setting("count", 0, -5),
+        setting("count", 0, 1 << 62),
+        array("count", lambda a: np.full(a.shape, (1 << 53) - 1, np.int64)),
+        setting("sums", 0, 1 << 62),
+        setting("sums", 0, -1),
+        setting("unfinite", 0, -5),
+        setting("unfinite", 0, 145),
+        array("low", lambda a: np.full(a.shape, np.nan)),
+        array("high", lambda a: np.full(a.shape, np.nan)),
+        array("low", lambda a: a.astype(np.int64)),
         setting("rows", 0, 1 << 62),
         setting("rows", 0, -1),
         array("cell", lambda a: a[:-1]),
@@ -253,6 +333,8 @@ def summary(**changes: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
         about(runtime=[["torch"]]),
         about(bundle=7),
         summary(answered="144"),
+        summary(answered=145),
+        summary(answered=1 << 61),
         summary(refused=None),
         summary(first_unfinite=[]),
     ],
