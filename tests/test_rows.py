@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gate.suite.rows
 from gate.errors import ConfigError, SuiteError
 from gate.suite import open_suite
 from gate.suite.freeze import check_data
 from gate.suite.inputs import as_fed, picture, read_inputs
+from gate.suite.rows import open_member
 from gate.suite.truth import _reader
 from tests.support.tiny import World, sign_only, with_images, write_suite
 
@@ -188,3 +190,21 @@ def test_a_damaged_archive_is_refused_when_it_is_opened(
     (tmp_path / "signs.npz").write_bytes(data)
     with pytest.raises(SuiteError, match="the arrays cannot be read"):
         open_suite(tmp_path)
+
+
+@pytest.mark.parametrize("large", ["signs", "frame_id"])
+def test_a_compressed_array_of_any_size_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: str
+) -> None:
+    monkeypatch.setattr(gate.suite.rows, "_MAX_HELD", 1 << 16)
+    sizes = {name: (1 << 14) if name == large else 1 for name in ("signs", "frame_id")}
+    arrays = {name: np.zeros(size) for name, size in sizes.items()}
+    np.savez(tmp_path / "plain.npz", **arrays)
+    assert open_member(tmp_path / "plain.npz", "signs", "frame_id", where="")[0].shape == (sizes["signs"],)
+    np.savez_compressed(tmp_path / "signs.npz", **arrays)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", pytest.fail)
+    words = (
+        f"signs.npz, array {large}: a compressed array of 131,200 bytes; the most is 65,536\n  to mend: save it with"
+    )
+    with pytest.raises(SuiteError, match=words):
+        open_member(tmp_path / "signs.npz", "signs", "frame_id", where="")

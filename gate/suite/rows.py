@@ -21,6 +21,8 @@ from gate.suite.frames import Frames
 Array = NDArray[Any]
 #: Of the local header of a file in a ZIP archive (APPNOTE 4.3.7): its length, up to the name that follows.
 _LOCAL = 30
+#: Bytes of a compressed array, which is held whole: a few megabytes of zeros can stand for any number.
+_MAX_HELD = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def open_member(path: Path, key: str, rows: str, *, where: str) -> tuple[Rows, A
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             missing = [name for name in (key, rows) if name not in arrays]
             if not missing:
-                ids, inside = arrays[rows].astype(str), arrays.zip.getinfo(f"{key}.npy")
+                inside = arrays.zip.getinfo(f"{key}.npy")
+                _check_held(path, inside, arrays.zip.getinfo(f"{rows}.npy"))
+                ids = arrays[rows].astype(str)
                 if inside.compress_type != zipfile.ZIP_STORED:
                     return _held(arrays[key]), ids
                 with arrays.zip.open(inside) as bits:  # to its end, where its checksum is compared
@@ -66,9 +70,20 @@ def open_member(path: Path, key: str, rows: str, *, where: str) -> tuple[Rows, A
                 file.seek(inside.header_offset + _LOCAL - 4)
                 file.seek(sum(struct.unpack("<HH", file.read(4))), 1)
                 return _opened(path, file, lambda: arrays[key]), ids
+    except SuiteError:
+        raise
     except Exception as error:  # numpy raises many kinds; each means "not such a file"
         raise SuiteError(f"the arrays cannot be read: {shown(error)}", where=str(path)) from error
     raise SuiteError(f"there is no array '{shown(missing[0])}'", where=f"{where}, file {path.name}")
+
+
+def _check_held(path: Path, *members: zipfile.ZipInfo) -> None:
+    """Raises SuiteError for compressed arrays that would fill the memory; none inflates to more than it says."""
+    for one in members:
+        if one.compress_type != zipfile.ZIP_STORED and one.file_size > _MAX_HELD:
+            what = f"a compressed array of {one.file_size:,} bytes; the most is {_MAX_HELD:,}"
+            where = f"{path}, array {shown(one.filename.removesuffix('.npy'))}"
+            raise SuiteError(what, where=where, mend="save it with np.savez: rows of plain arrays are read one by one")
 
 
 def _opened(path: Path, file: IO[bytes], whole: Callable[[], Array]) -> Rows:
