@@ -700,6 +700,15 @@ def test_a_message_arrives_as_it_was_sent(arrays: dict[str, tuple[str, list[int]
     }
 
 
+def test_a_message_that_is_too_large_is_refused_by_what_it_says_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send(theirs, {}, {"a": np.zeros(100, np.float32), "b": np.zeros(1, np.uint8)})
+        monkeypatch.setattr(np, "empty", pytest.fail)
+        with pytest.raises(EndedError, match="arrays of a wrong size"):
+            receive(ours, 10, 400)
+
+
 def test_types_that_are_remembered_are_those_of_typing() -> None:
     from torch._export.serde import schema
 

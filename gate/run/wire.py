@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import socket
 import struct
 import time
@@ -21,8 +22,12 @@ from gate.errors import BundleError
 from gate.strict import read_json
 
 Array = NDArray[Any]
-#: Bytes of the JSON, and of all arrays of one message.
-MAX_HEAD, MAX_ARRAYS = 1 << 20, 4 << 30
+#: Bytes of the JSON, and of all arrays that a worker is given in one message.
+MAX_HEAD, MAX_GIVEN = 1 << 20, 4 << 30
+#: Bytes of all that one network answers to a batch. The engine holds one batch while it hears the next, and copies what
+#: it looks at: three times as much, measured, so that no program fills more than three eighths of the machine's memory.
+#: Honest answers come near it: logits of 19 classes of 1024 x 2048 pixels are 2.4 GiB a batch.
+MAX_ARRAYS = min(4 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 _TYPES = ("float32", "uint8")
 
 
@@ -51,8 +56,12 @@ def send(
         raise EndedError("the connection is closed") from error
 
 
-def receive(source: socket.socket, seconds: float | None = None) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The next message and its arrays. Raises EndedError, and TimeoutError when it is not whole in so many seconds."""
+def receive(
+    source: socket.socket, seconds: float | None = None, most: int = MAX_ARRAYS
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The next message and its arrays, of at most so many bytes. Raises EndedError, and TimeoutError when it is not
+    whole in so many seconds.
+    """
     until = None if seconds is None else time.monotonic() + seconds
     (size,) = struct.unpack(">I", _read(source, bytearray(4), until))
     if size > MAX_HEAD:
@@ -61,7 +70,7 @@ def receive(source: socket.socket, seconds: float | None = None) -> tuple[dict[s
         head = read_json(bytes(_read(source, bytearray(size), until)), where="worker", error=BundleError)
         told = [(str(name), np.dtype(kind), tuple(shape)) for name, kind, shape in head.pop("arrays") if kind in _TYPES]
         sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in told]
-        if any(type(n) is not int or n < 0 for _, _, shape in told for n in shape) or sum(sizes) > MAX_ARRAYS:
+        if any(type(n) is not int or n < 0 for _, _, shape in told for n in shape) or sum(sizes) > most:
             raise EndedError("a message has arrays of a wrong size")
         arrays = {name: np.empty(shape, kind) for name, kind, shape in told}
     except (BundleError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as error:

@@ -19,7 +19,7 @@ from gate.errors import BundleError, UsageError
 from gate.run.program import gpu, load_program, prepare
 from gate.run.signature import Program
 from gate.run.stack import Stack, Told
-from gate.run.wire import EndedError, receive, send
+from gate.run.wire import MAX_GIVEN, EndedError, receive, send
 from gate.suite.inputs import as_fed
 
 
@@ -31,7 +31,7 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
     stack = Stack((), {}, {}, ())
     try:
         while True:
-            head, arrays = receive(connection)
+            head, arrays = receive(connection, most=MAX_GIVEN)
             match head["do"]:
                 case "load":
                     network = _network(head)
