@@ -485,6 +485,23 @@ def test_a_table_of_frame_ids_of_a_fixed_length_is_refused_unread(
     refused(gate("run", "new", *COMPARE[3:], cwd=releases), 4, "new/cam.parquet", *words)
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, "there is no column 'frame_id'"),
+        ({"frame_id": [["f0000"]]}, "neither strings nor integers"),
+        ({"frame_id": [{"frame_id": "f0000"}]}, "neither strings nor integers"),
+        ({"frame_id": [0.5]}, "neither strings nor integers"),
+        ({"frame_id": pa.array([None], pa.string())}, "an empty frame_id"),
+    ],
+)
+def test_a_table_without_plain_frame_ids_is_refused(
+    releases: Path, without_contract_worker: None, columns: dict[str, Any], words: str
+) -> None:
+    pq.write_table(pa.table({**columns, "range": [0.0]}), releases / "new/cam.parquet")
+    refused(gate("run", "new", *COMPARE[3:], cwd=releases), 4, "new/cam.parquet", words)
+
+
 def tensors(header: dict[str, Any] | bytes, body: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + body

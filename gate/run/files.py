@@ -37,7 +37,7 @@ def write_evidence(path: Path, answers: Run, bundle: Bundle, suite: Suite) -> No
 def read_evidence(
     path: Path, suite: Suite, bundles: Collection[Bundle], tell: Callable[[str], None] = lambda line: None
 ) -> tuple[Bundle, Run]:
-    """The evidence in a file, and which of the bundles it is of; tell: takes a line that says what else it was made by.
+    """The evidence in a file, and which of the bundles it is of; tell: takes a line where other libraries made it.
 
     Raises EvidenceError when a bit of it differs from what was written, when it is of another suite or of none of the
     bundles, when it lacks a head or was made by other networks than the bundle's, and when another version of gate made

@@ -71,27 +71,15 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     import pyarrow.parquet
 
     try:
+        metadata = pyarrow.parquet.read_metadata(path, memory_map=True)
+        size = _size(metadata, path)
         # Frame ids are kept as what they are in the file, each text once, until their size is known.
-        file = pyarrow.parquet.ParquetFile(path, memory_map=True, read_dictionary=[FRAME_ID])
-        groups = [file.metadata.row_group(k) for k in range(file.num_row_groups)]
-        values = sum(group.column(k).num_values for group in groups for k in range(group.num_columns))
-        if values > MAX_VALUES:
-            raise BundleError(
-                f"{values:,} values; the most is {MAX_VALUES:,}",
-                where=str(path),
-                mend="write large heads as .safetensors, or cut the recording to the frames of the suite",
-            )
+        file = pyarrow.parquet.ParquetFile(path, memory_map=True, metadata=metadata, read_dictionary=[FRAME_ID])
         schema = file.schema_arrow
-        if len(set(schema.names)) != len(schema.names):
-            raise BundleError("a column name stands twice", where=str(path))
-        if FRAME_ID not in schema.names:
-            raise BundleError(f"there is no column '{FRAME_ID}'", where=str(path))
-        _check_id_column(file.schema, groups, path)
         names = _texts(file.read([FRAME_ID]).column(0), path)
     except (OSError, pa.ArrowException) as error:
         raise BundleError(f"the predictions cannot be read: {shown(error)}", where=str(path)) from error
     rows = _rows(np.array(names, dtype=str), ids, path)
-    size = max(sum(group.total_byte_size for group in groups), 4 * values)
     whole: list[Any] = []
 
     def column(name: str) -> Any:
@@ -108,25 +96,39 @@ def _parquet(path: Path, ids: Array) -> dict[str, Recorded]:
     }
 
 
-def _check_id_column(schema: Any, groups: Sequence[Any], path: Path) -> None:
-    """Raises BundleError for frame ids that are neither strings nor integers, or too many bytes, before one is read."""
+def _size(metadata: Any, path: Path) -> int:
+    """Bytes of all columns in memory. Raises BundleError, before any is read, where these are too many."""
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    values = sum(group.column(k).num_values for group in groups for k in range(group.num_columns))
+    if values > MAX_VALUES:
+        raise BundleError(
+            f"{values:,} values; the most is {MAX_VALUES:,}",
+            where=str(path),
+            mend="write large heads as .safetensors, or cut the recording to the frames of the suite",
+        )
+    names, schema = metadata.schema.to_arrow_schema().names, metadata.schema
+    if len(set(names)) != len(names):
+        raise BundleError("a column name stands twice", where=str(path))
+    if FRAME_ID not in names:
+        raise BundleError(f"there is no column '{FRAME_ID}'", where=str(path), mend=_MEND_ID)
     found = [k for k in range(len(schema)) if schema.column(k).path == FRAME_ID]
     # Of fixed length, a few bytes can stand for as many texts of any length, and no dictionary would show it.
     if len(found) != 1 or schema.column(found[0]).physical_type not in ("BYTE_ARRAY", "INT32", "INT64"):
         raise BundleError(f"column '{FRAME_ID}' holds neither strings nor integers", where=str(path), mend=_MEND_ID)
-    size = sum(group.column(found[0]).total_uncompressed_size for group in groups)
-    if size > 2 * MAX_ID_TEXT:  # where each has its length beside it
-        what = f"{size:,} bytes of frame ids; the most is {2 * MAX_ID_TEXT:,}"
+    texts = sum(group.column(found[0]).total_uncompressed_size for group in groups)
+    if texts > 2 * MAX_ID_TEXT:  # where each has its length beside it
+        what = f"{texts:,} bytes of frame ids; the most is {2 * MAX_ID_TEXT:,}"
         raise BundleError(what, where=str(path), mend="shorten them")
+    return max(sum(group.total_byte_size for group in groups), 4 * values)
 
 
 def _texts(column: Any, path: Path) -> list[str]:
     """Frame ids as texts; none is made before it is known how long they are."""
     import pyarrow as pa
-    import pyarrow.compute
+    from pyarrow.compute import call_function
 
     def longest(texts: Any) -> int:
-        return pyarrow.compute.max(pyarrow.compute.binary_length(texts)).as_py() or 0
+        return call_function("max", [call_function("binary_length", [texts])]).as_py() or 0
 
     if column.null_count:
         raise BundleError(f"an empty {FRAME_ID}", where=str(path))
