@@ -6,6 +6,7 @@ The digest of a lock is the digest of its canonical text, so it names the whole 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -75,6 +76,17 @@ def digest_of_file(path: Path) -> str:
             return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise LockError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def stamp_of(root: Path, files: Iterable[str]) -> str:
+    """Digest of what the system says of the named files below `root`: inode, bytes, time of content, time of name and
+    rights. It says something else when one is changed or replaced, even by its like; it is empty when one is gone.
+    """
+    try:
+        seen = [os.stat(f"{root}/{file}") for file in files]
+    except OSError:
+        return ""
+    return digest_of(repr([(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in seen]).encode())
 
 
 def make_lock(

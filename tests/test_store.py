@@ -389,6 +389,25 @@ def test_a_bundle_that_changes_while_it_runs_leaves_nothing_behind(
     assert len(packs(store.root)) in (1, 2)  # the second may still have been on its way
 
 
+def test_a_suite_that_changes_while_it_is_run_leaves_nothing_behind_though_it_is_restored(
+    exam: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exam, tmp_path / "work")
+    bundle, suite, store = read_bundle(exam / "old"), read_suite(tmp_path / "work/suite"), opened(tmp_path / "store")
+    truths = suite.root / suite.lock.files[0][0]
+    before = truths.read_bytes()
+
+    def swapped(done: int, total: int) -> None:
+        truths.rename(tmp_path / "aside")
+        truths.write_bytes(before[:-1])
+        (tmp_path / "aside").replace(truths)
+
+    with pytest.raises(LockError, match="suite was changed while it was used"):
+        run(bundle, suite, progress=swapped, store=store)
+    assert packs(store.root) == []
+    read_suite(suite.root)  # as frozen, and nobody would know
+
+
 # No room, no right, no folder
 
 

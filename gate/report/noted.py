@@ -58,7 +58,7 @@ def noted_frames(
     with suppress(LookupError, TypeError, ValueError, zlib.error):  # a note of other code under the same version
         if answer is not None:
             return _seen(answer)
-    unchanged = [witness(bundle) for bundle in bundles]
+    unchanged = [witness(bundle, suite) for bundle in bundles]
     moved, flips = look()
     if all(m.frames == _frames(suite, c) and not m.lost for m, c in zip(moved, chosen, strict=True)):
         try:

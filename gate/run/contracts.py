@@ -45,6 +45,7 @@ def contract_checks(suite: Suite, compared: str, store: Store | None) -> Iterato
                 results = check_all(worker(), suite.root, told)
                 if any(r.observed.startswith(UNCHECKED) for r in results):
                     return results  # what the engine could not do it may do the next time
+                suite.check_unchanged()
                 answer = [asdict(r) for r in results]
                 note(store, "contracts", question, answer)
             note(store, "compared", pair, True)

@@ -107,7 +107,7 @@ def run(
     cannot be loaded, fails, or takes its process down, and heads that give wrong shapes, NaN or too few frames are no
     error: their summaries say so.
     """
-    look = witness(bundle)
+    look = witness(bundle, suite)
     names, recorded = offered(bundle, suite)
     wanted = [t for t in suite.truths if heads is None or t.head.name in heads]
     present = [t for t in wanted if all(o in names for o in outputs_of(t.head))]

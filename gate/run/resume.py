@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from gate import __version__
 from gate.bundle import Bundle, digests_of, read_bundle
 from gate.errors import GateError, LockError
 from gate.heads import Head
-from gate.lock import digest_of
+from gate.lock import digest_of, stamp_of
 from gate.run.feed import ahead
 from gate.run.notes import noted
 from gate.run.pack import Pack, Pairs, Scope
@@ -39,26 +38,25 @@ def made_by(bundle: Bundle, heads: Collection[Head], store: Store | None = None)
     return {h.name: digest_of("\n".join(f"{r}={o} {known[o]}" for r, o in h.outputs).encode()) for h in heads}
 
 
-def witness(bundle: Bundle) -> Callable[[], None]:
-    """Looks, whenever it is called, whether the bundle's files are still those that its digest names.
+def witness(bundle: Bundle, suite: Suite) -> Callable[[], None]:
+    """Looks, whenever it is called, whether the files of bundle and suite are still those that their digests name.
 
     Raises LockError when they are not: files that are changed while they are run must not leave evidence behind under
-    the old ones' name. The first look reads all files, later ones only ask when they were changed; so files that were
-    opened after the witness was called, and before its first look, are those that the digest names.
+    the old ones' name. The first look reads all files of the bundle, later ones only ask when they were changed; so
+    files that were opened after the witness was called, and before its first look, are those that the digest names.
     """
-    files = [path for n in bundle.networks for path in (n.program, *n.predictions) if path is not None]
-
-    def now() -> list[tuple[int, ...]]:
-        try:
-            return [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in map(os.stat, files)]
-        except OSError:
-            return []
-
-    before, read = now(), list[bool]()
+    files = [
+        str(path.relative_to(bundle.root))
+        for n in bundle.networks
+        for path in (n.program, *n.predictions)
+        if path is not None
+    ]
+    before, read = stamp_of(bundle.root, files), list[bool]()
 
     def look() -> None:
+        suite.check_unchanged()
         try:
-            if before == now() and (read or read_bundle(bundle.root).digest == bundle.digest):
+            if before == stamp_of(bundle.root, files) and (read or read_bundle(bundle.root).digest == bundle.digest):
                 read.append(True)
                 return
         except GateError:

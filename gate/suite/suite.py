@@ -11,7 +11,7 @@ import numpy as np
 from gate.errors import ConfigError, LockError, SuiteError, shown
 from gate.heads import Head
 from gate.located import Lines
-from gate.lock import Lock, make_lock, read_lock, verify
+from gate.lock import Lock, make_lock, read_lock, stamp_of, verify
 from gate.strict import relative_path
 from gate.suite.definition import Definition, Input, read_definition
 from gate.suite.frames import Frames, read_table, select_frames, text_columns
@@ -26,7 +26,7 @@ EVALUATOR = "1"
 @dataclass(frozen=True)
 class Suite:
     """input_files: input -> file of each frame, (F,), "" where an optional one has none. lock: digests of all files as
-    they are now.
+    they were read. stamp: what the system said of these files before they were.
     """
 
     root: Path
@@ -37,6 +37,14 @@ class Suite:
     truths: tuple[Truths, ...]
     input_files: Mapping[str, list[str]]
     lock: Lock
+    stamp: str
+
+    def check_unchanged(self) -> None:
+        """Raises LockError when a file is another one than when the suite was read: answers to frames that were
+        swapped meanwhile must not be kept under the name of those that were locked.
+        """
+        if stamp_of(self.root, (file for file, _ in self.lock.files)) != self.stamp:
+            raise LockError("the suite was changed while it was used", where=str(self.root), mend="run again")
 
     @property
     def digest(self) -> str:
@@ -102,11 +110,12 @@ def open_suite(root: Path) -> Suite:
     files |= {f for t in truths for f in t.files}
     if (root / EXPECTATIONS).is_file():
         files.add(EXPECTATIONS)
+    stamp = stamp_of(root, sorted(files))
     try:
         lock = make_lock("suite", root, files, name=about.name, version=about.version, evaluator=EVALUATOR)
     except LockError as error:
         raise _of_a_frame(error, frames, root, inputs) from error
-    return Suite(root, about.name, about.version, definition, frames, truths, inputs, lock)
+    return Suite(root, about.name, about.version, definition, frames, truths, inputs, lock, stamp)
 
 
 def _truths(
