@@ -36,12 +36,12 @@ def asked(forward: Callable[[Array], Array], frames: Array = FRAMES, least: int 
     return sizes
 
 
-def test_a_network_that_takes_every_frame_by_itself_is_asked_for_two_of_them() -> None:
-    assert asked(lambda x: x.mean((2, 3))) == [16, 2, 2]
+def test_a_network_that_takes_every_frame_by_itself_is_asked_for_three_together_and_two_alone() -> None:
+    assert asked(lambda x: x.mean((2, 3))) == [16, 3, 3, 3]
 
 
 def test_a_program_that_takes_large_batches_only_is_asked_for_as_many_as_there_were() -> None:
-    assert asked(lambda x: x.mean((2, 3)), least=4) == [16, 2, 16, 2, 16]
+    assert asked(lambda x: x.mean((2, 3)), least=4) == [16, 3, 16, 16]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,21 @@ def test_a_program_that_takes_large_batches_only_is_asked_for_as_many_as_there_w
         lambda x: np.cumsum(x.mean((2, 3)), 0) / len(x),
         lambda x: (x.mean((2, 3)) - x.mean((0, 2, 3))) / x.mean((2, 3)).std(0),
         lambda x: np.where(np.arange(3) == 1, -np.inf, x.mean((2, 3)) - x.mean()),
+        lambda x: np.roll(x, 1, axis=0),
+        lambda x: np.roll(x, -1, axis=0),
+        lambda x: np.concatenate([np.roll(x[:, :1], 1, axis=0), x[:, 1:]], axis=1),
     ],
-    ids=["batch statistics", "softmax over the batch", "place in the batch", "running mean", "no number", "infinite"],
+    ids=[
+        "batch statistics",
+        "softmax over the batch",
+        "place in the batch",
+        "running mean",
+        "no number",
+        "infinite",
+        "map of the frame before",
+        "map of the frame behind",
+        "channel of the frame before",
+    ],
 )
 def test_what_mixes_frames_is_seen(mixing: Callable[[Array], Array]) -> None:
     frames = FRAMES * np.linspace(0.2, 3, 16, dtype=np.float32)[:, None, None, None] + np.float32(0.5)
@@ -66,19 +79,20 @@ def test_a_last_bit_more_or_less_is_no_difference_even_where_it_swaps_a_list_or_
     def listed(x: Array) -> Array:
         """Ten values by rank, of which the batch swaps two."""
         found = np.sort(x.reshape(len(x), -1)[:, :10], axis=1)
-        return found[:, [1, 0, *range(2, 10)]] if len(x) > 2 else found
+        return found[:, [1, 0, *range(2, 10)]] if len(x) > 3 else found
 
     def named(x: Array) -> Array:
-        """A class; that of the first frame is another one where it is alone."""
-        return np.round(x[:, 0, :1, 0] * 3) + (3 if len(x) == 2 and np.array_equal(x[0], FRAMES[0]) else 0)
+        """A class; that of the first frame is another one in a small batch."""
+        shifted = (x == FRAMES[0]).all((1, 2, 3))[:, None] * (len(x) == 3)
+        return np.round(x[:, 0, :1, 0] * 3) + 3 * shifted
 
-    assert asked(listed) == [16, 2, 2]
-    assert asked(named) == [16, 2, 2, 2]
+    assert asked(listed) == [16, 3, 3, 3]
+    assert asked(named) == [16, 3, 3, 3, 3]
 
 
 def test_a_list_as_long_as_the_longest_of_its_batch_is_no_mixing_and_rounding_is_none() -> None:
-    assert asked(lambda x: x.mean((2, 3))[:, : len(x)]) == [16, 2, 2]
-    assert asked(lambda x: np.full((len(x), 3), 1e-8 * len(x))) == [16, 2, 2]
+    assert asked(lambda x: x.mean((2, 3))[:, : len(x)]) == [16, 3, 3, 3]
+    assert asked(lambda x: np.full((len(x), 3), 1e-8 * len(x))) == [16, 3, 3, 3]
 
 
 def test_nothing_can_be_seen_where_frames_are_the_same_or_nearly() -> None:
@@ -94,7 +108,7 @@ def test_nothing_can_be_seen_where_frames_are_the_same_or_nearly() -> None:
 
 
 def test_numbers_that_are_none_in_a_batch_are_left_to_those_who_count_them() -> None:
-    assert asked(lambda x: x.mean((2, 3)) * (np.nan if len(x) > 2 else 1)) == [16, 2, 2]
+    assert asked(lambda x: x.mean((2, 3)) * (np.nan if len(x) > 3 else 1)) == [16, 3, 3, 3]
 
 
 LARGE = RNG.normal(size=(16, 3, 300, 400)).astype(np.float32)
@@ -102,7 +116,7 @@ LARGE = RNG.normal(size=(16, 3, 300, 400)).astype(np.float32)
 
 def test_of_large_answers_a_sample_is_looked_at() -> None:
     assert varied({"image": LARGE}) == {"image"}
-    assert asked(lambda x: x + np.float32(1e-4 * len(x)), LARGE) == [16, 2, 2]
+    assert asked(lambda x: x + np.float32(1e-4 * len(x)), LARGE) == [16, 3, 3, 3]
     with pytest.raises(BundleError, match="hangs on"):
         asked(lambda x: x + x.mean((1, 2, 3), keepdims=True) + len(x), LARGE)
 
@@ -128,3 +142,21 @@ def test_clips_side_by_side_are_asked_when_they_remember_something() -> None:
             list(stack.batch({"x": rows}))
         list(stack.rest(128))
         assert set(stack.failed) == failed
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "failed"),
+    [("float32", 1e9, False), ("float64", 0.5, True), ("int64", 7, False), ("int64", 1 << 21, True)],
+)
+def test_a_state_that_float32_cannot_hold_breaks_its_network(kind: str, step: float, failed: bool) -> None:
+    def forward(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        state = inputs["h"] + np.float32(step)
+        return {"y": (inputs["x"] + state % 1, "float32"), "h": (state, kind)}
+
+    network = Network("net", Path("net.pt2"), (), (("x", "x"), ("h", "net.h")), ("y", "h"), "", state=("h",))
+    stack = Stack([network], {"net": Program(forward, {"x": (4,), "h": (4,)})}, {"net": ["y", "h"]}, ["net.y"])
+    stack.begin([8], True)
+    list(stack.batch({"x": RNG.normal(size=(8, 4)).astype(np.float32)}))
+    list(stack.rest(8))
+    assert set(stack.failed) == ({"net"} if failed else set())
+    assert all(kind in why for why in stack.failed.values())

@@ -39,18 +39,30 @@ def _varies(values: Array) -> bool:
 
 
 def check_alone(answers: Answers, inputs: Mapping[str, Array], outputs: Mapping[str, tuple[Array, str]]) -> None:
-    """Ask for some frames of a batch again, each among copies of itself and in another place; outputs: of the batch.
+    """Ask for three frames of a batch together, and for each again among copies of itself; outputs: of the batch.
 
-    Raises BundleError when the values that a head gives to two of three frames move by more than the tolerance: on
-    average, in order of their size (the Wasserstein distance of the values). Rounding differs with the size of a batch,
-    more so in eight bits: it may swap two objects of a list, hence in order of size, and make the class of a frame
-    another one, hence two of three; the third is asked only when one of two moved.
+    Raises BundleError when the values that a head gives to two of the three move by more than the tolerance, on
+    average. In the same place of a batch of the same size an honest network answers the same to the last bit, whatever
+    stands beside it. In another place or size rounding differs, more so in eight bits: it may swap two objects of a
+    list, hence there values are compared in order of their size (the Wasserstein distance), and make the class of a
+    frame another one, hence two of three; the third is asked only when one of two moved.
     """
-    size, moved = len(next(iter(inputs.values()))), Counter[str]()
-    for at, place in ((0, 1), (size - 1, 0), (size // 2, 0)):
-        again = _copied(answers, inputs, at)
-        moved.update(head for head, (batch, _) in outputs.items() if _moves(batch, at, again[head][0][place]))
-        if at == size - 1 and not moved:
+    rows = _three(inputs)
+    try:
+        among = answers({name: values[rows] for name, values in inputs.items()})
+    except BundleError:  # a program may take no batch of three
+        rows, among = np.arange(len(next(iter(inputs.values())))), outputs
+    size, moved = len(rows), Counter[str]()
+    for place, other in ((0, size - 1), (size - 1, 0), (size // 2, 0)):
+        copies = np.repeat(rows[place], size)
+        again = answers({name: values[copies] for name, values in inputs.items()})
+        for head, (batch, _) in outputs.items():
+            beside, alone = among[head][0], again[head][0]
+            if _moves(batch, beside[place], alone[place]) or _moves(
+                batch, batch[rows[place]], alone[other], ordered=True
+            ):
+                moved[head] += 1
+        if place == size - 1 and not moved:
             return
     if mixed := sorted(head for head, times in moved.items() if times > 1):
         raise BundleError(
@@ -59,21 +71,26 @@ def check_alone(answers: Answers, inputs: Mapping[str, Array], outputs: Mapping[
         )
 
 
-def _copied(answers: Answers, inputs: Mapping[str, Array], at: int) -> Mapping[str, tuple[Array, str]]:
-    """The answers to two copies of a frame; to as many as there were, where a program takes no batch of two."""
-    try:
-        return answers({name: values[[at, at]] for name, values in inputs.items()})
-    except BundleError:
-        return answers({name: np.repeat(values[[at]], len(values), axis=0) for name, values in inputs.items()})
+def _three(inputs: Mapping[str, Array]) -> NDArray[np.int64]:
+    """Positions of the first frame, of the one that is least like it, and of one in between."""
+    size = len(next(iter(inputs.values())))
+    apart = np.zeros(size)
+    for values in inputs.values():
+        if values.size:
+            first = _sample(np.nan_to_num(values[0]))
+            far = np.array([np.abs(_sample(np.nan_to_num(one)) - first).mean() for one in values])
+            apart += far / (far.max() or 1)
+    order = np.argsort(apart, kind="stable")
+    return np.array([0, order[-1], order[size // 2]])
 
 
-def _moves(batch: Array, at: int, again: Array) -> bool:
-    """Does a frame of a batch have other values among copies of itself? Lists may be as long as the longest of a batch:
-    another shape alone is no move.
+def _moves(batch: Array, before: Array, again: Array, *, ordered: bool = False) -> bool:
+    """Has a frame other values now? ordered: only as a whole, place by place they may be swapped. Lists may be as long
+    as the longest of a batch: another shape alone is no move.
     """
-    if batch.shape[1:] != again.shape or np.array_equal(batch[at], again):
+    if before.shape != again.shape or np.array_equal(before, again):
         return False
-    before, again = _sample(batch[at]), _sample(again)
+    before, again = _sample(before), _sample(again)
     sound = np.isfinite(before)  # what is no number is counted by those who read it
     before, again = before[sound], again[sound]
     if not len(before):
@@ -83,7 +100,9 @@ def _moves(batch: Array, at: int, again: Array) -> bool:
     values = _sample(batch)
     values = values[np.isfinite(values)]
     most = OF_DEVIATION * values.std() + OF_SIZE * np.abs(values).mean() + ROUNDING
-    return bool(np.abs(np.sort(before) - np.sort(again)).mean() > most)
+    if ordered:
+        before, again = np.sort(before), np.sort(again)
+    return bool(np.abs(before - again).mean() > most)
 
 
 def _sample(values: Array) -> Array:

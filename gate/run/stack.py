@@ -22,6 +22,8 @@ from gate.run.wire import MAX_ARRAYS
 from gate.table import Ints
 
 Array = NDArray[Any]
+#: Whole numbers below it are exact in float32.
+EXACT = 1 << 24
 #: Output `network.head` -> values (B, ...) float32 and the type that the program gave.
 Outputs = dict[str, tuple[Array, str]]
 #: A network, all outputs that it computed, and those of them that are told; nothing of one that failed.
@@ -234,8 +236,13 @@ class Stack:
         """Remember the states that a network left."""
         for name, source in network.inputs:
             if name in network.state and source in outputs:
-                left, before = outputs[source][0], self.memory[network.name, name]
-                if left.shape[1:] != before.shape[1:]:
+                (left, kind), before = outputs[source], self.memory[network.name, name]
+                if kind == "float64" or ("int" in kind and np.abs(left).max(initial=0) >= EXACT):
+                    what = (
+                        f"its state {name} is kept in float32 from frame to frame, which cannot hold its {kind} values"
+                    )
+                    self.failed[network.name] = what
+                elif left.shape[1:] != before.shape[1:]:
                     what = f"its state {name} changes its shape from {before.shape[1:]} to {left.shape[1:]}"
                     self.failed[network.name] = what
                 else:
