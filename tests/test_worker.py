@@ -378,6 +378,7 @@ def test_a_network_that_takes_its_process_down_twice_is_broken_and_others_are_ju
     assert len(dying) == 2
     assert set(found.faults()) == {"cam.sign[stop]", "cam.sign[yield]"}
     assert "network cam: its process ended while it ran (" in found.faults()["cam.sign[stop]"]
+    assert found.faults()["cam.sign[stop]"].endswith("short of memory: then run again with more")
     assert found.summaries["rear.sign"].answered == 32
 
 

@@ -145,7 +145,8 @@ def blame(fallen: FallenError, deaths: Counter[str], broken: dict[str, str]) -> 
     if fallen.hung or deaths[fallen.network] > 1:
         if not fallen.network:
             raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
-        broken[fallen.network] = fallen.why
+        twice = "; so did a second try. The system may have been short of memory: then run again with more"
+        broken[fallen.network] = fallen.why if fallen.hung else fallen.why + twice
 
 
 def needed_for(bundle: Bundle, outputs: Collection[str]) -> dict[str, set[str]]:
