@@ -142,21 +142,3 @@ def test_clips_side_by_side_are_asked_when_they_remember_something() -> None:
             list(stack.batch({"x": rows}))
         list(stack.rest(128))
         assert set(stack.failed) == failed
-
-
-@pytest.mark.parametrize(
-    ("kind", "step", "failed"),
-    [("float32", 1e9, False), ("float64", 0.5, True), ("int64", 7, False), ("int64", 1 << 21, True)],
-)
-def test_a_state_that_float32_cannot_hold_breaks_its_network(kind: str, step: float, failed: bool) -> None:
-    def forward(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
-        state = inputs["h"] + np.float32(step)
-        return {"y": (inputs["x"] + state % 1, "float32"), "h": (state, kind)}
-
-    network = Network("net", Path("net.pt2"), (), (("x", "x"), ("h", "net.h")), ("y", "h"), "", state=("h",))
-    stack = Stack([network], {"net": Program(forward, {"x": (4,), "h": (4,)})}, {"net": ["y", "h"]}, ["net.y"])
-    stack.begin([8], True)
-    list(stack.batch({"x": RNG.normal(size=(8, 4)).astype(np.float32)}))
-    list(stack.rest(8))
-    assert set(stack.failed) == ({"net"} if failed else set())
-    assert all(kind in why for why in stack.failed.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from gate.bundle import Bundle, impact_of, read_bundle
+from gate.bundle import Bundle, Network, impact_of, read_bundle
 from gate.errors import ConfigError, SuiteError
 from gate.run import Run, Watch, partition, process, run, stack, watched
 from gate.run.partition import rounds_of, steps_of
@@ -374,6 +375,24 @@ def test_a_state_that_changes_its_shape_breaks_its_network_and_what_reads_it(
     assert faults["memory.seen"] == "network memory: its state memory changes its shape from (6,) to (12,)"
     assert faults["top.out"].startswith("network top: it reads memory, of which: its state")
     assert by_clip(answers, "look.out") == pytest.approx(summed(suite, loop["look.out"]), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "failed"),
+    [("float32", 1e9, False), ("float64", 0.5, True), ("int64", 7, False), ("int64", 1 << 21, True)],
+)
+def test_a_state_that_float32_cannot_hold_breaks_its_network(kind: str, step: float, failed: bool) -> None:
+    def forward(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        state = inputs["h"] + np.float32(step)
+        return {"y": (inputs["x"] + state % 1, "float32"), "h": (state, kind)}
+
+    network = Network("net", Path("net.pt2"), (), (("x", "x"), ("h", "net.h")), ("y", "h"), "", state=("h",))
+    nets = stack.Stack([network], {"net": Program(forward, {"x": (4,), "h": (4,)})}, {"net": ["y", "h"]}, ["net.y"])
+    nets.begin([8], True)
+    list(nets.batch({"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}))
+    list(nets.rest(8))
+    assert set(nets.failed) == ({"net"} if failed else set())
+    assert all(kind in why for why in nets.failed.values())
 
 
 @pytest.mark.parametrize(
