@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from typing import TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -78,7 +79,7 @@ def _harmless(line: str) -> str:
     return line[: -len(bare)] + r"\x3a" + bare[1:] if bare.startswith("::") else line
 
 
-def _text(raw: io.FileIO, old: io.TextIOWrapper | None) -> io.TextIOWrapper:  # None: it was closed
+def _text(raw: io.FileIO, old: TextIO | None) -> io.TextIOWrapper:  # None: it was closed
     encoding, errors = (old.encoding, old.errors) if old else ("utf-8", "backslashreplace")
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=raw.fileno() == 2 or raw.isatty())
 

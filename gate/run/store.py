@@ -311,7 +311,7 @@ def collect(store: Store, *, all_damaged: bool = False) -> list[Entry]:
             except FileNotFoundError:  # another run was faster
                 over -= entry.size
             except OSError as error:
-                stuck.append(error.strerror)
+                stuck.append(error.strerror or str(error))
             else:
                 gone.append(entry)
                 over -= entry.size
