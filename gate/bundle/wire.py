@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 #: Fields in all; a network of 571 operators has 33,000.
-MAX_FIELDS = 2_000_000
+MAX_FIELDS = 1_000_000
 #: Messages within messages: a branch within a branch takes three.
 MAX_DEPTH = 40
 #: Bytes of packed integers, each of which becomes eight.

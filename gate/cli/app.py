@@ -331,9 +331,8 @@ def bundle_check(folder: Path) -> None:
     from gate.bundle import read_bundle, scanned
 
     bundle = read_bundle(folder)
-    for network in bundle.networks:
-        if network.program is not None:
-            scanned(network.program)
+    for program in dict.fromkeys(n.program for n in bundle.networks if n.program is not None):
+        scanned(program)
     typer.echo(f"{bundle.name} {bundle.version}: {'as locked' if bundle.locked else 'not locked'}, programs are plain")
     typer.echo(bundle.digest)
 

@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -20,7 +20,7 @@ _LINE = 1 << 13
 class Commands(TyperGroup):
     """Commands in which a pipe that breaks is a fault: typer would end with 1, which is NO-GO."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> object:
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
