@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import typing
@@ -27,7 +28,7 @@ from gate.bundle import read_bundle
 from gate.errors import GateError
 from gate.report.frames import frames_view
 from gate.report.moved import Chosen, moved_frames
-from gate.run import Run, process, run, session
+from gate.run import Run, nursery, process, run, session
 from gate.run.nursery import _remembered
 from gate.run.process import FallenError, Worker, ask, end, start, tell
 from gate.run.replay import replay
@@ -727,3 +728,35 @@ def test_types_that_are_remembered_are_those_of_typing() -> None:
     assert remembered(Here, globalns={"Named": int}) == {"there": int}
     assert remembered(Here, globalns={"Named": str}) == {"there": str}
     assert remembered(Here, localns={"Named": bytes}) == {"there": bytes}
+
+
+def test_where_no_temporary_folder_is_writable_is_told_with_the_way_to_mend_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(**given: object) -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    ours_, theirs = socket.socketpair()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nursery", str(theirs.detach())])
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    monkeypatch.setattr(nursery, "_loaded", lambda: {"ready": True})
+    with ours_:
+        nursery.main()
+        assert json.loads(ours_.recv(4096)) == {
+            "failed": "no temporary folder is writable",
+            "mend": "set TMPDIR to a writable folder",
+        }
+
+
+def test_a_nursery_that_is_told_to_end_takes_workers_and_folder_with_it(stage: Path) -> None:
+    ran(stage, "old")
+    (at_work,) = process._nursery
+    folder = Path(os.readlink(f"/proc/{at_work.process.pid}/cwd"))
+    workers = [worker.pid for worker in session._kept.values()]
+    assert folder.is_dir()
+    os.kill(at_work.process.pid, signal.SIGTERM)
+    at_work.process.wait(PATIENCE_S)
+    assert not folder.exists()
+    gone(*workers)
+    assert ran(stage, "old").faults() == {}

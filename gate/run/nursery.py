@@ -38,7 +38,8 @@ def main() -> None:
     try:
         folder = tempfile.mkdtemp(prefix="gate-worker-")
     except OSError:
-        _say(control, {"failed": "no temporary folder: none is writable; set TMPDIR to a writable folder"})
+        _say(control, {"failed": "no temporary folder is writable", "mend": "set TMPDIR to a writable folder"})
+        control.close()
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of what is tidied up below
     os.chdir(folder)

@@ -290,7 +290,8 @@ def _start_nursery() -> _Nursery:
         raise GateError("worker processes cannot be started", mend=why) from error
     if "ready" not in answer:
         _stop_nursery()
-        raise BundleError(f"programs cannot be run: {shown(answer.get('failed'))}", mend="install torch")
+        why, mend = shown(answer.get("failed")), shown(answer.get("mend", "install torch"))
+        raise BundleError(f"programs cannot be run: {why}", mend=mend)
     return _nursery[0]
 
 
