@@ -45,13 +45,13 @@ def changed_answers(
     return after, identical
 
 
-def tell_stored(stage: str, answers: Run, source: str, tell: Callable[[str], None]) -> None:
+def tell_stored(stage: str, answers: Run, source: str, tell: Tell) -> None:
     """Say for how many heads nothing was run; nothing when that is none."""
     if answers.stored:
         tell(f"{stage}: {len(answers.stored)} of {len(answers.evidence)} heads from {source}")
 
 
-def _watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact, stored: Collection[str] = ()) -> Watch | None:
+def _watch_of(old: Bundle, new: Bundle, suite: Suite, impact: Impact, stored: Collection[str]) -> Watch | None:
     """What the spot check looks at: one batch, drawn by the digests, of all judged heads that are called identical
     although their network, or one that it reads, was rewritten. None when there are none: equal bytes leave nothing to
     be mistaken about.
@@ -74,7 +74,7 @@ def _run_what_changed(
     progress: Callable[[int, int], None],
     store: Store | None,
     device: str,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> Run:
     """Evidence of a candidate: of heads that the change cannot reach, the incumbent's own."""
     kept = {h.name for h in suite.heads if set(outputs_of(h)) <= set(identical)}

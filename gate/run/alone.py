@@ -53,16 +53,16 @@ def check_alone(answers: Answers, inputs: Mapping[str, Array], outputs: Mapping[
     except BundleError:  # a program may take no batch of three
         rows, among = np.arange(len(next(iter(inputs.values())))), outputs
     size, moved = len(rows), Counter[str]()
+    most = {head: _tolerance(batch) for head, (batch, _) in outputs.items()}
     for place, other in ((0, size - 1), (size - 1, 0), (size // 2, 0)):
         copies = np.repeat(rows[place], size)
         again = answers({name: values[copies] for name, values in inputs.items()})
         for head, (batch, _) in outputs.items():
             beside, alone = among[head][0], again[head][0]
-            if _moves(batch, beside[place], alone[place]) or _moves(
-                batch, batch[rows[place]], alone[other], ordered=True
-            ):
-                moved[head] += 1
-        if place == size - 1 and not moved:
+            moved[head] += _moves(beside[place], alone[place], most[head]) or _moves(
+                batch[rows[place]], alone[other], most[head], ordered=True
+            )
+        if place == size - 1 and not any(moved.values()):
             return
     if mixed := sorted(head for head, times in moved.items() if times > 1):
         raise BundleError(
@@ -85,7 +85,14 @@ def _three(inputs: Mapping[str, Array]) -> NDArray[np.int64]:
     return np.array([0, order[-1], order[size // 2]])
 
 
-def _moves(batch: Array, before: Array, again: Array, *, ordered: bool = False) -> bool:
+def _tolerance(batch: Array) -> float:
+    """How far the values of a frame of this batch may move on average."""
+    values = _sample(batch)
+    values = values[np.isfinite(values)]
+    return OF_DEVIATION * values.std() + OF_SIZE * np.abs(values).mean() + ROUNDING if len(values) else ROUNDING
+
+
+def _moves(before: Array, again: Array, most: float, *, ordered: bool = False) -> bool:
     """Has a frame other values now? ordered: only as a whole, place by place they may be swapped. Lists may be as long
     as the longest of a batch: another shape alone is no move.
     """
@@ -98,9 +105,6 @@ def _moves(batch: Array, before: Array, again: Array, *, ordered: bool = False) 
         return False
     if not np.isfinite(again).all():
         return True
-    values = _sample(batch)
-    values = values[np.isfinite(values)]
-    most = OF_DEVIATION * values.std() + OF_SIZE * np.abs(values).mean() + ROUNDING
     if ordered:
         before, again = np.sort(before), np.sort(again)
     return bool(np.abs(before - again).mean() > most)
