@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli import paths, store
+from gate.cli import paths, store, streams
 from gate.cli.progress import progress_bar
 from gate.cli.reports import print_result, write_result
 from gate.errors import GateError, PublishError, RefusedError, UsageError, shown
@@ -62,7 +62,7 @@ def ci(
         where, answer, error = _judged(where, out, kept)
     runner.write_files(out, where.head, answer)
     said = answer.warnings if error is not None else (*answer.warnings, answer.title)
-    typer.echo("\n".join(said), err=True)
+    streams.tell("\n".join(said))
     missing = _told(environment, where, answer, out)
     if error is not None:
         raise error
