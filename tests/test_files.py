@@ -20,8 +20,7 @@ from gate.bundle import read_bundle
 from gate.errors import EvidenceError
 from gate.folded import adjoined, folded, unfolded
 from gate.heads import Head, series_of
-from gate.run import local, read_evidence, run, write_evidence
-from gate.run.machine import runtime
+from gate.run import local, machine, read_evidence, run, write_evidence
 from gate.run.pack import Pack, Scope, _canonical, _digest, to_bytes, unpacked, verified
 from gate.run.resume import versions
 from gate.run.spans import Part, Span, all_joined
@@ -181,9 +180,12 @@ def test_evidence_from_another_machine_is_taken_and_said_to_be(
     with_images(tmp_path / "suite", make_world(calibration=4, validation=12, frames=2))
     program_bundle(tmp_path / "old", programs.honest)
     program_bundle(tmp_path / "new", programs.of_the_batch)
-    there = tuple((k, "other" if k == "torch" else v) for k, v in runtime(read_bundle(tmp_path / "old").networks))
+
+    def there(*given: Any) -> machine.Pairs:
+        return tuple((k, "other" if k == "torch" else v) for k, v in machine.runtime(*given))
+
     with monkeypatch.context() as patch:
-        patch.setattr(local, "runtime", lambda networks, device: there)
+        patch.setattr(local, "runtime", there)
         assert gate("run", "old", "--suite", "suite", "--export", FILE, "--store", "none", cwd=tmp_path).code == 0
     _, said = verdict(tmp_path, "--store", "none", "--evidence", FILE)
     assert "incumbent: 1 of 1 heads from a file" in said

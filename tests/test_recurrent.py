@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gate.bundle import Bundle, Network, impact_of, read_bundle
 from gate.errors import ConfigError, SuiteError
-from gate.run import Run, Watch, partition, process, run, stack, watched
+from gate.run import Run, Watch, partition, process, run, session, stack, watched
 from gate.run.partition import rounds_of, steps_of
 from gate.run.replay import replay
 from gate.run.signature import Program
@@ -210,6 +210,26 @@ def test_no_size_of_batch_group_or_round_changes_an_answer(
         assert by_clip(answers, head) == pytest.approx(summed(suite, values), abs=1e-5)
 
 
+def _side_by_side(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+    session.end_workers()  # they have as many threads as they were started with
+    monkeypatch.setattr(session, "abreast", lambda suite, device: (batches, 1))
+
+
+def test_however_many_batches_run_side_by_side_the_bits_are_the_same(
+    clips: tuple[Suite, Path, dict[str, Array]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, bundle, loop = clips
+    found = []
+    for batches in (1, 2, 3, 8):
+        _side_by_side(monkeypatch, batches)
+        found.append(run(read_bundle(bundle), suite))
+    for answers in found:
+        assert (answers.faults(), sorted(answers.ran)) == ({}, sorted(found[0].ran))
+        assert {head: answers.evidence[head] == found[0].evidence[head] for head in HEADS} == dict.fromkeys(HEADS, True)
+        assert by_clip(answers, "top.out") == pytest.approx(summed(suite, loop["top.out"]), abs=1e-5)
+    session.end_workers()
+
+
 def test_chosen_clips_are_replayed_to_the_bits_that_were_counted(
     clips: tuple[Suite, Path, dict[str, Array]],
 ) -> None:
@@ -256,9 +276,9 @@ def test_a_network_whose_answer_to_a_batch_is_too_large_is_broken_and_says_so(
     for give, fails in (({"camera.features"}, False), ({"camera.features", "camera.sum"}, True), (set[str](), False)):
         chosen, parts = [made["camera"]], {"camera": ["features", "sum"]}
         working = stack.Stack(chosen, {"camera": Program(wide, {}, False)}, parts, give)
-        ((name, ran, told),) = working.batch({"picture": np.zeros((4, 3, 2, 2), np.float32)})
-        assert (name, set(told)) == ("camera", set() if fails else give)
-        assert ("camera" in working.failed, bool(ran)) == (fails, not fails)
+        (told,) = working.batch({"picture": np.zeros((4, 3, 2, 2), np.float32)})
+        assert (told.network, set(told.outputs)) == ("camera", set() if fails else give)
+        assert ("camera" in working.failed, bool(told.ran)) == (fails, not fails)
         if fails:
             assert working.failed["camera"].startswith("it answers a batch with ")
 
@@ -306,10 +326,12 @@ class Lone(torch.nn.Module):
         return left.sum(1), left
 
 
+@pytest.mark.parametrize("batches", [1, 2, 3])
 def test_a_network_that_fails_on_a_later_batch_takes_none_with_it_but_its_readers(
-    clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path
+    clips: tuple[Suite, Path, dict[str, Array]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     suite, bundle, _ = clips
+    _side_by_side(monkeypatch, batches)
     for path in bundle.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     batch = torch.export.Dim("batch", min=16, max=256)  # the last batch of a round is shorter
@@ -328,6 +350,7 @@ def test_a_network_that_fails_on_a_later_batch_takes_none_with_it_but_its_reader
     answers = run(read_bundle(tmp_path), suite)
     assert set(answers.faults()) == {"camera.sum", "memory.seen", "look.out"}
     assert "network camera: the program failed" in answers.faults()["camera.sum"]
+    assert answers.summaries["camera.sum"].answered == sum(min(n, 16) for n in LENGTHS[:16]) // 16 * 16
     speeds, seen = suite.frames.columns["speed"], np.zeros(len(suite.frames.ids))
     for clip in range(len(suite.frames.clips)):
         memory = 0.0

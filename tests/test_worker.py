@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -335,11 +336,12 @@ def killer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool], 
 def test_a_worker_that_is_killed_once_is_replaced_and_the_answer_is_the_same(
     stage: Path, killer: Callable[..., list[int]]
 ) -> None:
-    honest = ran(stage)
-    for at in range(BATCHES):
+    asked = killer(lambda n: False)
+    honest, requests = ran(stage), len(asked)
+    for at in range(requests):
         asked = killer(lambda n, at=at: n == at)
         found = ran(stage)
-        assert len(asked) == BATCHES + at + 1
+        assert len(asked) == at + 1 + BATCHES, "batch by batch, once one died"
         assert found.evidence == honest.evidence
         assert found.faults() == {}
 
@@ -356,15 +358,16 @@ def test_workers_that_die_whatever_they_run_end_the_run_in_bounded_time(
 @pytest.fixture
 def dying(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Nothing more is heard of workers that said that they run the network `cam`; the list holds each time."""
-    deaths, last = list[str](), {"at": ""}
+    deaths, last = list[str](), list[str]()
     real = process.receive
 
     def hear(source: socket.socket, seconds: float | None = None) -> Any:
-        if last.get("at") == "cam":
-            deaths.append(str(last.pop("at")))
+        if "cam" in last:
+            deaths.append("cam")
+            last.clear()
             raise EndedError("as if it had died")
         head, arrays = real(source, seconds)
-        last["at"] = head.get("at", "")
+        last[:] = head.get("at", [])
         return head, arrays
 
     monkeypatch.setattr(process, "receive", hear)
@@ -433,7 +436,7 @@ def test_a_large_request_to_a_worker_that_stopped_is_given_up(worker: Worker, mo
     monkeypatch.setattr(process, "LIMITS", replace(process.LIMITS, network_s=4))
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(FallenError, match="it gave no answer within 4 s"):
-        ask(worker, {"do": "batch"}, {"image": np.zeros(1 << 24, np.float32)}, 1, {"cam.sign"})
+        ask(worker, {"do": "batch", "batches": 1}, [{"image": np.zeros(1 << 24, np.float32)}], [1], {"cam.sign"})
 
 
 @linux
@@ -533,7 +536,8 @@ def liar() -> Iterator[tuple[Worker, socket.socket]]:
 
 Liar = tuple[Worker, socket.socket]
 KNOWN = {"cam.sign", "cam.lane", "rear.sign"}
-GOOD = {"network": "cam", "ran": ["cam.sign"], "types": {"cam.sign": "float32"}}
+GOOD = {"network": "cam", "batch": 0, "ran": ["cam.sign"], "types": {"cam.sign": "float32"}}
+FAILED = {"network": "cam", "batch": 0, "failed": "x", "arrays": []}
 
 
 def frame(head: Any, body: bytes = b"") -> bytes:
@@ -550,14 +554,15 @@ def heard(liar: Liar, *frames: bytes) -> Any:
     worker, peer = liar
     peer.sendall(b"".join(frames))
     peer.shutdown(socket.SHUT_WR)
-    return ask(worker, {"do": "batch"}, {}, 2, KNOWN)
+    (said,) = ask(worker, {"do": "batch"}, [{}], [2], KNOWN)
+    return said
 
 
 SIX, DONE = bytes(24), frame({"done": True, "arrays": []})
 
 
 def test_an_answer_as_it_should_be_is_taken(liar: Liar) -> None:
-    said = heard(liar, frame({"at": "cam", "arrays": []}), frame(GOOD | {"arrays": [array()]}, SIX), DONE)
+    said = heard(liar, frame({"at": ["cam"], "arrays": []}), frame(GOOD | {"arrays": [array()]}, SIX), DONE)
     assert said.outputs["cam.sign"][0].shape == (2, 3)
     assert (said.failed, said.ran) == ({}, ["cam.sign"])
 
@@ -599,9 +604,14 @@ def test_what_cannot_be_read_counts_as_the_end_of_the_process(liar: Liar, frames
 @pytest.mark.parametrize(
     ("head", "body"),
     [
-        pytest.param({"network": "moon", "failed": "x", "arrays": []}, b"", id="an unknown network fails"),
-        pytest.param({"at": "moon", "arrays": []}, b"", id="an unknown network runs"),
-        pytest.param({"at": ["cam"], "arrays": []}, b"", id="a list runs"),
+        pytest.param(FAILED | {"network": "moon"}, b"", id="an unknown network fails"),
+        pytest.param({"at": ["moon"], "arrays": []}, b"", id="an unknown network runs"),
+        pytest.param({"at": [["cam"]], "arrays": []}, b"", id="a list runs"),
+        pytest.param({"at": "cam", "arrays": []}, b"", id="text runs"),
+        pytest.param(GOOD | {"batch": 1, "arrays": []}, b"", id="a batch too many"),
+        pytest.param(GOOD | {"batch": -1, "arrays": []}, b"", id="a batch before the first"),
+        pytest.param(GOOD | {"batch": True, "arrays": []}, b"", id="true for a batch"),
+        pytest.param(GOOD | {"batch": [0], "arrays": []}, b"", id="a list for a batch"),
         pytest.param(GOOD | {"network": 7, "arrays": []}, b"", id="a number answers"),
         pytest.param(GOOD | {"arrays": [array("cam.other")]}, SIX, id="another head"),
         pytest.param(GOOD | {"ran": ["cam.other"], "arrays": []}, b"", id="another head ran"),
@@ -617,18 +627,55 @@ def test_what_cannot_be_read_counts_as_the_end_of_the_process(liar: Liar, frames
 )
 def test_what_was_not_asked_is_not_taken(liar: Liar, head: Any, body: bytes) -> None:
     with pytest.raises(FallenError, match="answered with something that was not asked") as caught:
-        heard(liar, frame({"at": "rear", "arrays": []}), frame(head, body), DONE)
+        heard(liar, frame({"at": ["rear"], "arrays": []}), frame(head, body), DONE)
     assert caught.value.hung, "no second try"
     assert caught.value.network in ("cam", "rear")
 
 
-@pytest.mark.parametrize("head", [{"at": "cam"}, GOOD, {"network": "cam", "failed": "x"}, {}, {"at": ""}])
+@pytest.mark.parametrize(
+    ("frames", "last", "beside"),
+    [
+        ([{"at": ["cam"]}, {"at": ["cam", "rear"]}], "rear", {"cam"}),
+        ([{"at": ["cam", "rear"]}, GOOD], "rear", set()),
+        ([{"at": ["cam", "cam"]}, GOOD], "cam", set()),  # on another batch it runs still
+        ([{"at": ["cam", "rear"]}, GOOD, {"at": ["rear", "cam"]}], "cam", {"rear"}),
+        ([{"at": ["cam"]}, GOOD], "", set()),
+    ],
+)
+def test_networks_that_a_process_was_busy_with_are_those_that_have_not_answered(
+    liar: Liar, frames: list[dict[str, Any]], last: str, beside: set[str]
+) -> None:
+    with pytest.raises(FallenError) as caught:
+        heard(liar, *(frame({"arrays": []} | head) for head in frames))
+    assert (caught.value.network, caught.value.beside) == (last, beside)
+
+
+def test_of_networks_that_ran_side_by_side_none_is_blamed_before_it_is_known_which() -> None:
+    deaths, broken = Counter[str](), dict[str, str]()
+    for hung in (True, False):
+        session.blame(FallenError("rear", "it fell", hung, {"cam"}), deaths, broken)
+        assert (broken, bool(deaths)) == ({}, True)
+    session.blame(FallenError("cam", "it fell", False), deaths, broken)
+    assert set(broken) == {"cam"}
+
+
+def test_what_a_network_answers_to_batches_after_one_that_it_failed_on_does_not_count(liar: Liar) -> None:
+    worker, peer = liar
+    later = GOOD | {"batch": 2, "arrays": [array()]}
+    peer.sendall(b"".join((frame(later, SIX), frame(GOOD | {"arrays": [array()]}, SIX))))
+    peer.sendall(b"".join((frame(FAILED | {"batch": 1}), frame(FAILED | {"batch": 2, "failed": "y"}), DONE)))
+    said = ask(worker, {"do": "batch"}, [{}] * 3, [2] * 3, KNOWN)
+    assert [set(one.outputs) for one in said] == [{"cam.sign"}, set(), set()]
+    assert [one.failed for one in said] == [{}, {"cam": "x"}, {"cam": "x"}], "the reason is the first"
+
+
+@pytest.mark.parametrize("head", [{"at": ["cam"]}, GOOD, FAILED, {}, {"at": []}])
 def test_a_worker_that_talks_without_end_is_cut_short(liar: Liar, head: Mapping[str, Any]) -> None:
     worker, peer = liar
     flood = threading.Thread(target=lambda: _flood(peer, frame({**head, "arrays": []})), daemon=True)
     flood.start()
     with pytest.raises(FallenError, match="answered with something that was not asked"):
-        ask(worker, {"do": "batch"}, {}, 2, KNOWN)
+        ask(worker, {"do": "batch"}, [{}], [2], KNOWN)
     worker.connection.close()
     flood.join()
 
@@ -642,7 +689,7 @@ def _flood(peer: socket.socket, data: bytes) -> None:
 
 
 def test_reasons_are_shown_in_one_short_line(liar: Liar) -> None:
-    said = heard(liar, frame({"network": "cam", "failed": "\x1b[31m\n" + "x" * 9000, "arrays": []}), DONE)
+    said = heard(liar, frame(FAILED | {"failed": "\x1b[31m\n" + "x" * 9000, "arrays": []}), DONE)
     assert said.failed["cam"].startswith("\\x1b[31m\\nxxx")
     assert len(said.failed["cam"]) == 400
 
@@ -655,10 +702,10 @@ def test_no_bytes_at_all_get_past_the_reader(data: bytes) -> None:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(FallenError):
-            ask(Worker(ours, 0, 0), {"do": "batch"}, {}, 2, KNOWN)
+            ask(Worker(ours, 0, 0), {"do": "batch"}, [{}], [2], KNOWN)
 
 
-KEYS = st.sampled_from(["network", "failed", "ran", "types", "at", "done", "arrays"])
+KEYS = st.sampled_from(["network", "batch", "failed", "ran", "types", "at", "done", "arrays"])
 WORDS = st.text(max_size=5) | st.sampled_from(["cam", "cam.sign", "float32"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | WORDS,
@@ -675,7 +722,7 @@ def test_no_words_at_all_get_past_the_reader(head: dict[str, Any]) -> None:
         theirs.sendall(frame({"arrays": []} | head))
         theirs.shutdown(socket.SHUT_WR)
         try:
-            said = ask(Worker(ours, 0, 0), {"do": "batch"}, {}, 2, KNOWN)
+            (said,) = ask(Worker(ours, 0, 0), {"do": "batch"}, [{}], [2], KNOWN)
         except FallenError as fallen:
             assert fallen.network in ("", "cam", "rear")  # noqa: PT017
         else:

@@ -58,10 +58,16 @@ def steps(rounds: Iterable[Round], *, rest: bool, wanted: NDArray[Any] | None = 
 
 
 def fed(
-    suite: Suite, names: Iterable[str], early: Sequence[Truths], late: Sequence[Truths], turns: Iterable[Step]
+    suite: Suite,
+    names: Iterable[str],
+    early: Sequence[Truths],
+    late: Sequence[Truths],
+    turns: Iterable[Step],
+    most: int = 1,
 ) -> Generator[Given]:
     """Steps with the inputs of that name and the truths of the heads that are answered there; decoded in a thread of
-    their own, `AHEAD` in waiting, or what fills `ROOM`. Whoever does not ask for all of them closes it.
+    their own, `AHEAD` in waiting, what fills `ROOM`, or as many as are asked at once, `most`. Whoever does not ask for
+    all of them closes it.
     """
     wanted = set(names)
     inputs = {name: given for name, given in suite.inputs.items() if name in wanted}
@@ -73,7 +79,19 @@ def fed(
 
     size = BATCH * sum(prod(given.shape) * (1 if given.kind == "image" else 4) for given in inputs.values())
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        yield from ahead(pool, decode, turns, max(AHEAD, ROOM // size if size else 0))
+        yield from ahead(pool, decode, turns, max(AHEAD, most, ROOM // size if size else 0))
+
+
+def together(given: Iterable[Given], most: int) -> Iterator[list[Given]]:
+    """Neighbouring batches of a round, so many at once; the rest of a round batch by batch."""
+    some: list[Given] = []
+    for one in given:
+        if some and (len(some) >= most or one.step.begins is not None or one.step.rest):
+            yield some
+            some = []
+        some.append(one)
+    if some:
+        yield some
 
 
 def ahead(pool: Executor, work: Callable[[T], U], items: Iterable[T], depth: int) -> Iterator[U]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle
 from gate.folded import folded, set_aside
 from gate.heads import Head
-from gate.run.feed import Given, Step, ahead, fed, steps
-from gate.run.machine import runtime
+from gate.run.feed import Given, Step, ahead, fed, steps, together
+from gate.run.machine import abreast, runtime
 from gate.run.pack import Scope
 from gate.run.partition import BATCH, groups_of, rounds_of
 from gate.run.predictions import Recorded, open_predictions
@@ -114,7 +114,7 @@ def run(
     told = [t for t in present if recorded.keys() >= set(outputs_of(t.head))]
     live = [t for t in present if not recorded.keys() >= set(outputs_of(t.head))]
     groups = [(group, least) for group, least in ((live, LIVE), (told, RECORDED)) if group]
-    machine = runtime(bundle.networks, device_name(device)) if live else ()
+    machine = runtime(bundle.networks, device_name(device), abreast(suite, device)[1]) if live else ()
     total = len(groups) * len(suite.frames.ids)
 
     def ask(heads: Collection[str], spans: Sequence[Span]) -> Iterator[dict[str, Part]]:
@@ -173,7 +173,7 @@ def _answered(
         while parts is None:
             try:
                 if at_work is None:
-                    session = Session(bundle, suite, outputs, device=device, broken=broken)
+                    session = Session(bundle, suite, outputs, device=device, broken=broken, careful=bool(deaths))
                     at_work = _at_work(session, suite, asked, recorded, spans[k:])
                 parts = _span(at_work, suite, recorded, span, ran, advance)
             except FallenError as fallen:
@@ -212,7 +212,7 @@ def _at_work(
             return steps(rounds_of(suite.frames, span.start, span.stop), rest=bool(late))
         return (Step(np.arange(k, min(k + size, span.stop))) for k in range(span.start, span.stop, size))
 
-    feed = fed(suite, session.inputs, early, late, chain.from_iterable(map(turns, spans)))
+    feed = fed(suite, session.inputs, early, late, chain.from_iterable(map(turns, spans)), session.most)
     return _AtWork(session, early, late, turns, feed)
 
 
@@ -233,7 +233,8 @@ def _span(
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
         opening, first = pool.submit(session.open), next(feed)  # programs load while pictures are decoded
         opening.result()
-        for given, said in ahead(pool, lambda g: (g, session.say(g)), chain([first], feed), 1):
+        some = together(chain([first], feed), session.most)
+        for given, said in _one_by_one(ahead(pool, lambda g: (g, session.say(g)), some, 1)):
             rows = given.step.rows
             ran.update(dict.fromkeys(said.ran))
             ids, cell = suite.frames.ids, suite.frames.cell - span.first
@@ -259,6 +260,11 @@ def _span(
     return parts
 
 
+def _one_by_one(told: Iterable[tuple[Sequence[Given], Sequence[Said]]]) -> Iterator[tuple[Given, Said]]:
+    for given, said in told:
+        yield from zip(given, said, strict=True)
+
+
 def watched(bundle: Bundle, suite: Suite, watch: Watch, device: str = "cpu") -> dict[str, str]:
     """Output -> digest of its bits on the watched batch, from whole programs; none of a network that fails, and none at
     all when its process dies twice.
@@ -280,7 +286,7 @@ def _watched(bundle: Bundle, suite: Suite, watch: Watch, device: str) -> dict[st
     found: dict[str, str] = {}
     with contextlib.closing(fed(suite, session.inputs, (), (), turns)) as feed:
         for given in feed:
-            said = session.say(given)
+            (said,) = session.say([given])
             if chosen[given.step.rows].any():
                 found |= {o: bits(said.outputs[o]) for o in sorted(watch.outputs) if o in said.outputs}
                 if given.step.rest or not session.late:

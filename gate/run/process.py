@@ -50,11 +50,13 @@ LIMITS = Limits(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 * 
 
 
 class FallenError(Exception):
-    """A worker died or fell silent. network: what it was busy with; hung: it was silent, and was ended."""
+    """A worker died or fell silent. network: what it was busy with; hung: it was silent, and was ended. beside: others
+    that it was busy with, any of which it may have been.
+    """
 
-    def __init__(self, network: str, why: str, hung: bool) -> None:
+    def __init__(self, network: str, why: str, hung: bool, beside: Collection[str] = ()) -> None:
         super().__init__(network, why, hung)
-        self.network, self.why, self.hung = network, why, hung
+        self.network, self.why, self.hung, self.beside = network, why, hung, beside
 
 
 @dataclass
@@ -80,10 +82,10 @@ class _Nursery:
 _nursery: list[_Nursery] = []
 
 
-def start(device: str = "cpu") -> Worker:
-    """A new worker. Raises GateError when there can be none."""
+def start(device: str = "cpu", threads: int | None = None) -> Worker:
+    """A new worker. threads: of one forward pass, all cores if not said. Raises GateError when there can be none."""
     ours, theirs = socket.socketpair()
-    about = {"memory": LIMITS.memory, "threads": cores(), "device": device}
+    about = {"memory": LIMITS.memory, "threads": threads or cores(), "device": device}
     try:
         with theirs:
             answer = _asked({"start": about}, theirs)
@@ -140,11 +142,13 @@ def load(worker: Worker, network: Network, shapes: Mapping[str, tuple[int, ...] 
 
 
 def plan(
-    worker: Worker, networks: Sequence[Network], parts: Mapping[str, Collection[str]], give: Collection[str]
+    worker: Worker, networks: Sequence[Network], parts: Mapping[str, Collection[str]], give: Collection[str], most: int
 ) -> None:
-    """Say what will be asked: networks in running order, the heads of each, and the outputs that are wanted here."""
+    """Say what will be asked: networks in running order, the heads of each, and the outputs that are wanted here; and
+    how many networks may run at once.
+    """
     wanted = {n.name: sorted(parts[n.name]) for n in networks}
-    tell(worker, {"do": "plan", "networks": list(wanted), "parts": wanted, "give": sorted(give)})
+    tell(worker, {"do": "plan", "networks": list(wanted), "parts": wanted, "give": sorted(give), "most": most})
 
 
 def tell(worker: Worker, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,39 +174,50 @@ class Said:
     ran: all outputs that were computed.
     """
 
-    outputs: Mapping[str, tuple[Array, str]]
-    failed: Mapping[str, str]
-    ran: Collection[str]
+    outputs: dict[str, tuple[Array, str]]
+    failed: dict[str, str]
+    ran: list[str]
 
 
 def ask(
-    worker: Worker, about: Mapping[str, Any], inputs: Mapping[str, Array], frames: int, known: Collection[str]
-) -> Said:
-    """What all networks answer to a batch, or on the rest of a round; known: outputs that the manifest names.
+    worker: Worker,
+    about: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Array]],
+    frames: Sequence[int],
+    known: Collection[str],
+) -> list[Said]:
+    """What all networks answer to some batches, or on the rest of a round; frames: of each. known: outputs that the
+    manifest names.
 
-    Raises FallenError.
+    A network that fails on a batch answers neither that nor any after it. Raises FallenError.
     """
-    outputs: dict[str, tuple[Array, str]] = {}
-    failed: dict[str, str] = {}
-    ran: list[str] = []
+    said = [Said({}, {}, []) for _ in frames]
     names = {output.partition(".")[0] for output in known}
-    for head, arrays in _play(worker, about, inputs, "", LIMITS.network_s, names):
-        name = head.get("network")
+    given = {f"{k} {name}": values for k, batch in enumerate(inputs) for name, values in batch.items()}
+    for head, arrays in _play(worker, about, given, "", LIMITS.network_s, names, len(frames)):
+        name, k = head.get("network"), head.get("batch")
         if name is None:
             continue
+        if type(k) is not int or not 0 <= k < len(frames):
+            raise FallenError(name, _NONSENSE, True)
         if "failed" in head:
-            failed[name] = shown(head["failed"], 400)
+            said[k].failed[name] = shown(head["failed"], 400)
             continue
         types, told = head.get("types"), head.get("ran")
         if not isinstance(types, dict) or not isinstance(told, list) or not {*arrays, *map(str, told)} <= set(known):
             raise FallenError(name, _NONSENSE, True)
         for output, values in arrays.items():
             kind = str(types.get(output))
-            if values.dtype != np.float32 or values.shape[:1] != (frames,) or not _TYPE.fullmatch(kind):
+            if values.dtype != np.float32 or values.shape[:1] != (frames[k],) or not _TYPE.fullmatch(kind):
                 raise FallenError(name, _NONSENSE, True)
-            outputs[output] = values, kind
-        ran += map(str, told)
-    return Said(outputs, failed, ran)
+            said[k].outputs[output] = values, kind
+        said[k].ran.extend(map(str, told))
+    failed: dict[str, str] = {}
+    for k, one in enumerate(said):
+        failed = one.failed | failed
+        sound = {o: values for o, values in one.outputs.items() if o.partition(".")[0] not in failed}
+        said[k] = Said(sound, failed, one.ran)
+    return said
 
 
 def _play(
@@ -212,29 +227,45 @@ def _play(
     busy: str,
     seconds: float,
     names: Collection[str] = (),
+    batches: int = 1,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
     """Messages in answer to a request, notes apart, up to the one that ends it; names: networks that may speak.
 
-    A network says that it runs, at every step of a round, and answers once: who says more never comes to an end.
+    It is said which networks run, twice a network and batch at most, or once at every step of a round; and each answers
+    once a batch: who says more never comes to an end.
     """
+    at = [busy]
     try:
         send(worker.connection, about, arrays, seconds)
-        for _ in range(len(names) * (partition.STEPS + 1) + 1):
+        for _ in range(len(names) * (partition.STEPS + 1 + 3 * batches) + 1):
             head, given = receive(worker.connection, seconds)
-            if any(head.get(key) not in (None, *names) for key in ("at", "network")):
+            told, spoken = head.get("at", []), head.get("network")
+            if (
+                not isinstance(told, list)
+                or any(name not in (*names,) for name in told)
+                or spoken not in (None, *names)
+            ):
                 break
-            if head.get("at"):
-                busy = head["at"]
+            if told:
+                at = told
                 continue
+            if spoken is not None and spoken in at:
+                at.remove(spoken)
             yield head, given
             if "done" in head or (about["do"] in ("load", "time") and "failed" in head):
                 return
-        raise FallenError(busy, _NONSENSE, True)
+        raise _fallen(at, _NONSENSE, hung=True)
     except EndedError as error:
-        raise FallenError(busy, f"its process ended while it ran ({end(worker)})", False) from error
+        why = f"its process ended while it ran ({end(worker)})"
+        raise _fallen(at, why, hung=False) from error
     except TimeoutError:
         end(worker)
-        raise FallenError(busy, f"it gave no answer within {seconds:,.0f} s", True) from None
+        raise _fallen(at, f"it gave no answer within {seconds:,.0f} s", hung=True) from None
+
+
+def _fallen(at: Sequence[str], why: str, *, hung: bool) -> FallenError:
+    last = at[-1] if at else ""
+    return FallenError(last, why, hung, {*at} - {last})
 
 
 def _asked(request: Mapping[str, Any], passed: socket.socket | None = None) -> dict[str, Any]:
@@ -264,8 +295,9 @@ def _start_nursery() -> _Nursery:
     settings = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
     settings |= {"OPENBLAS_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     # glibc hands large blocks back when they are free, and every batch would pay for fresh pages: a fifth of the
-    # processor time of large convolutions. What was used is kept for the next batch; other systems do not heed it.
-    settings |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(LIMITS.memory)}
+    # processor time of large convolutions. What was used is kept for the next batch; other systems do not heed it. It is
+    # kept in one place for all threads: in a place of its own a thread can keep no block of 64 MiB or more.
+    settings |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(LIMITS.memory), "MALLOC_ARENA_MAX": "1"}
     with theirs:
         process = subprocess.Popen(
             # -P: the working folder belongs to whoever is examined, and nothing in it may be imported.

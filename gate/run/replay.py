@@ -103,7 +103,7 @@ def replay(
                 for bundle in bundles:
                     digest = bundle.digest
                     if digest not in ready:
-                        ready[digest] = _ready(bundle, suite, truths, device, broken[digest])
+                        ready[digest] = _ready(bundle, suite, truths, device, broken[digest], bool(deaths[digest]))
                 rest = _deferred(ready.values(), truths)
                 early = [t for t in truths if t not in rest]
                 whole = bool(rest)  # no batch of a group can be left out
@@ -113,7 +113,7 @@ def replay(
                 for k, given in enumerate(fed(suite, inputs, early, rest, turns(group, whole))):
                     said: dict[str, Said] = {}
                     for digest, one in ready.items():
-                        said[digest] = one.session.say(given)
+                        (said[digest],) = one.session.say([given])
                     if k <= told:
                         continue
                     for bundle in bundles:
@@ -140,11 +140,13 @@ def _deferred(ready: Iterable[_Ready], truths: Sequence[Truths]) -> list[Truths]
     return rest
 
 
-def _ready(bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str, broken: Mapping[str, str]) -> _Ready:
+def _ready(
+    bundle: Bundle, suite: Suite, truths: Sequence[Truths], device: str, broken: Mapping[str, str], careful: bool
+) -> _Ready:
     names, recorded = offered(bundle, suite)
     present = [t for t in truths if all(o in names for o in outputs_of(t.head))]
     outputs = {o for t in present for o in outputs_of(t.head)} - recorded.keys()
-    session = Session(bundle, suite, outputs, device=device, broken=broken)
+    session = Session(bundle, suite, outputs, device=device, broken=broken, careful=careful)
     session.open()
     return _Ready(session, recorded, present)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle, Network
 from gate.errors import GateError, SuiteError, UsageError, shown
 from gate.run.feed import Given
+from gate.run.machine import abreast
 from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
 from gate.run.stack import Outputs, late_of
 from gate.suite import Suite
@@ -33,10 +34,11 @@ class Session:
     """The networks that some outputs, `network.head`, come from.
 
     broken: networks that are known to fail, with the reason. whole: run whole programs, though single heads are wanted.
-    It is opened before it is asked.
+    careful: run one network at a time, so that it is known which one takes the process down. It is opened before it is
+    asked.
 
     networks: all that are needed. inputs: of the suite, that they read. late: wanted outputs of networks that remember.
-    failed: network -> why it gives no answer.
+    most: batches that may be asked at once. failed: network -> why it gives no answer.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Session:
         device: str = "cpu",
         broken: Mapping[str, str] | None = None,
         whole: bool = False,
+        careful: bool = False,
     ) -> None:
         needed = needed_for(bundle, outputs)
         self._suite, self._outputs, self._broken = suite, outputs, dict(broken or {})
@@ -63,7 +66,9 @@ class Session:
         self._held: dict[str, list[tuple[Array, str]]] = {}
         self._known = {f"{n.name}.{head}" for n in networks for head in n.heads}
         self._key = (bundle.digest, device, *((name, given.shape) for name, given in suite.inputs.items()))
-        self._worker = _worker(self._key, device) if networks else None
+        most, threads = abreast(suite, device)
+        self.most = 1 if careful else most
+        self._worker = _worker(self._key, device, threads) if networks else None
         self._opened = self._idle = not networks
 
     def open(self) -> None:
@@ -85,28 +90,32 @@ class Session:
                 ready.append(network)
         if ready:
             with self._asking() as worker:
-                plan(worker, ready, self._parts, self._outputs)
+                plan(worker, ready, self._parts, self._outputs, self.most)
         self._opened, self._idle = True, not ready
 
     def defer(self, outputs: Collection[str]) -> None:
         """From here on, tell these with the rest of a round, though their networks remember nothing."""
         self._held = {output: [] for output in outputs if output not in self.late}
 
-    def say(self, given: Given) -> Said:
-        """What is answered to the next step. Raises FallenError."""
-        step = given.step
+    def say(self, given: Sequence[Given]) -> list[Said]:
+        """What is answered to the next steps: batches of one round, or one of its rest. Raises FallenError."""
+        step = given[0].step
         if step.begins is not None:  # of a network that failed in the round before, some are left
             self._held = {output: [] for output in self._held}
         if self._idle or (step.rest and not self._remembers):
-            return Said(self._deferred({}, step.rest), {}, ())
-        inputs = {name: given.inputs[name] for name in self.inputs & given.inputs.keys()}
+            return [Said(self._deferred({}, step.rest), {}, []) for _ in given]
+        inputs = [{name: one.inputs[name] for name in self.inputs & one.inputs.keys()} for one in given]
+        frames = [len(one.step.rows) for one in given]
         with self._asking() as worker:
             if step.begins is not None and self._remembers:
                 tell(worker, {"do": "round", "lengths": step.begins.lengths, "fresh": step.begins.fresh})
-            about = {"do": "rest", "frames": len(step.rows)} if step.rest else {"do": "batch"}
-            said = ask(worker, about, inputs, len(step.rows), self._known)
-        self.failed.update(said.failed)
-        return Said(self._deferred(dict(said.outputs), step.rest), said.failed, said.ran)
+            about = {"do": "rest", "frames": frames[0]} if step.rest else {"do": "batch", "batches": len(given)}
+            said = ask(worker, about, inputs, frames, self._known)
+        told = []
+        for one in said:
+            self.failed.update(one.failed)
+            told.append(Said(self._deferred(one.outputs, step.rest), one.failed, one.ran))
+        return told
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
@@ -137,11 +146,14 @@ class Session:
 
 def blame(fallen: FallenError, deaths: Counter[str], broken: dict[str, str]) -> None:
     """Take note of a worker that fell. A network whose process dies has a second try: the system may have looked for
-    memory. One that dies again, or falls silent, is broken; it is left out of the sessions that follow.
+    memory. One that dies again, or falls silent, is broken; it is left out of the sessions that follow. Of several that
+    ran side by side it may have been any: the sessions that follow are careful, and will know.
 
     deaths: of each network so far. broken: network -> why. Raises GateError when no network can be blamed.
     """
-    deaths[fallen.network] += 1
+    deaths.update({fallen.network, *fallen.beside})
+    if fallen.beside:
+        return
     if fallen.hung or deaths[fallen.network] > 1:
         if not fallen.network:
             raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen
@@ -207,8 +219,8 @@ def _shapes(network: Network, suite: Suite) -> dict[str, tuple[int, ...] | None]
     return {name: None if "." in source else (*past, *suite.inputs[source].shape) for name, source in network.inputs}
 
 
-def _worker(key: tuple[object, ...], device: str) -> Worker:
-    worker = _kept.pop(key, None) or start(device)
+def _worker(key: tuple[object, ...], device: str, threads: int) -> Worker:
+    worker = _kept.pop(key, None) or start(device, threads)
     _kept[key] = worker  # the one that was used last stands last
     while len(_kept) > KEPT:
         end(_kept.pop(next(iter(_kept))))

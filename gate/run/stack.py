@@ -7,6 +7,9 @@ forgotten where a group of clips begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from gate.bundle import Network
 from gate.errors import BundleError
 from gate.lock import digest_of
+from gate.run.abreast import abreast
 from gate.run.alone import check_alone, varied
 from gate.run.partition import steps_of
 from gate.run.signature import Program, fits, told
@@ -26,8 +30,19 @@ Array = NDArray[Any]
 EXACT = 1 << 24
 #: Output `network.head` -> values (B, ...) float32 and the type that the program gave.
 Outputs = dict[str, tuple[Array, str]]
-#: A network, all outputs that it computed, and those of them that are told; nothing of one that failed.
-Told = tuple[str, list[str], Outputs]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a network answered. batch: of those that were asked together. ran: all outputs that it computed. outputs:
+    those of them that are told. failed: why there are none.
+    """
+
+    network: str
+    batch: int = 0
+    ran: Sequence[str] = ()
+    outputs: Mapping[str, tuple[Array, str]] = field(default_factory=dict)
+    failed: str = ""
 
 
 def late_of(networks: Sequence[Network]) -> frozenset[str]:
@@ -37,6 +52,13 @@ def late_of(networks: Sequence[Network]) -> frozenset[str]:
         if network.state or network.window or late & set(network.upstream()):
             late.add(network.name)
     return frozenset(late)
+
+
+def _broken(network: Network, failed: Mapping[str, str]) -> str:
+    """Why a network cannot run, if something failed that it reads, or itself."""
+    if network.name in failed:
+        return failed[network.name]
+    return next((f"it reads {name}, of which: {failed[name]}" for name in network.upstream() if name in failed), "")
 
 
 def bits(output: tuple[Array, str]) -> str:
@@ -52,8 +74,9 @@ class Stack:
     the whole program, bit for bit, on the first batch, and where it differs the whole program runs. A program whose
     graph is not understood is asked its first batch twice, since it could hide what its answers hang on. Of the first
     batch in which an input has different frames, some are asked by themselves (`check_alone`); of networks that
-    remember, at the last instant of a round. give: outputs that are told; others are for networks alone. note: told the
-    name of a network before it runs. failed: network -> why it, or what it reads, cannot run.
+    remember, at the last instant of a round. give: outputs that are told; others are for networks alone. note: told
+    which networks run, whenever one begins. most: how many run at once. failed: network -> why it, or what it reads,
+    cannot run.
     """
 
     def __init__(
@@ -62,9 +85,11 @@ class Stack:
         programs: Mapping[str, Program],
         parts: Mapping[str, Collection[str]],
         give: Collection[str],
-        note: Callable[[str], None] = lambda name: None,
+        note: Callable[[Sequence[str]], None] = lambda names: None,
+        most: int = 1,
     ) -> None:
         self.networks, self.programs, self.give, self.note = networks, programs, frozenset(give), note
+        self.most, self.pool = most, ThreadPoolExecutor(most, thread_name_prefix="network")
         self.parts: dict[str, Collection[str] | None] = dict(parts)
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
         self.unasked = {n.name for n in networks if programs[n.name].whole}
@@ -90,19 +115,44 @@ class Stack:
         self.spare |= self.kept
         self.lengths, self.kept, self.kinds, self.begun, self.done = lengths, {}, {}, 0, 0
 
-    def batch(self, inputs: Mapping[str, Array]) -> Iterator[Told]:
-        """What each network that remembers nothing answers on the next frames of the round."""
-        now: dict[str, Array] = dict(inputs)
-        for network in self.networks:
-            if network.name not in self.late:
-                given = self._run(network, lambda n, now=now: {name: now[source] for name, source in n.inputs})
-                now |= {name: values for name, (values, _) in given.items() if name in self.read}
-                yield network.name, list(given), {o: given[o] for o in given if o in self.give}
-        frames = 0
-        for source in self.early & now.keys():
-            frames = len(now[source])
-            self._hold(source, now[source], np.arange(self.begun, self.begun + frames))
-        self.begun += frames
+    def batch(self, *inputs: Mapping[str, Array]) -> Iterator[Told]:
+        """What each network that remembers nothing answers on the next batches of the round, side by side.
+
+        Of a network that fails on one of them, nothing counts that is told of those after it.
+        """
+        networks = {n.name: n for n in self.networks if n.name not in self.late}
+        now, failed = [dict(batch) for batch in inputs], [dict(self.failed) for _ in inputs]
+
+        def needs(task: tuple[str, int]) -> Iterator[tuple[str, int]]:
+            name, k = task
+            if k and self._asks(name):
+                yield name, k - 1
+            yield from ((upstream, k) for upstream in networks[name].upstream())
+
+        def work(task: tuple[str, int]) -> Outputs | str:
+            name, k = task
+            if why := _broken(networks[name], failed[k]):
+                return why
+            return self._run(networks[name], {key: now[k][source] for key, source in networks[name].inputs})
+
+        tasks = [(name, k) for name in networks for k in range(len(inputs))]
+        for (name, k), given in abreast(self.pool, self.most, tasks, needs, work, self._noted):
+            if isinstance(given, str):
+                failed[k][name] = given
+                yield Told(name, k, failed=given)
+            else:
+                now[k] |= {o: values for o, (values, _) in given.items() if o in self.read}
+                yield Told(name, k, list(given), {o: given[o] for o in given if o in self.give})
+        for batch, fell in zip(now, failed, strict=True):
+            frames = 0
+            for source in self.early & batch.keys():
+                frames = len(batch[source])
+                self._hold(source, batch[source], np.arange(self.begun, self.begun + frames))
+            self.begun += frames
+            self.failed = fell | self.failed
+
+    def _noted(self, tasks: Sequence[tuple[str, int]]) -> None:
+        self.note([name for name, _ in tasks])
 
     def _hold(self, name: str, values: Array, at: Ints) -> None:
         """Keep values of some frames with those of the others of the round."""
@@ -128,74 +178,85 @@ class Stack:
             self._instants()
         rows = slice(self.done, self.done + frames)
         self.done += frames
-        for network in self.networks:
-            if network.name in self.late and network.name in self.failed:
-                yield network.name, [], {}
-            elif network.name in self.late:
-                kinds = {o: kind for o, kind in self.kinds.items() if o.rpartition(".")[0] == network.name}
-                yield network.name, self.ran[network.name], {o: (self.kept[o][rows], kind) for o, kind in kinds.items()}
+        for name in [n.name for n in self.networks if n.name in self.late]:
+            if name in self.failed:
+                yield Told(name, failed=self.failed[name])
+            else:
+                kinds = {o: kind for o, kind in self.kinds.items() if o.rpartition(".")[0] == name}
+                yield Told(name, 0, self.ran[name], {o: (self.kept[o][rows], kind) for o, kind in kinds.items()})
 
     def _instants(self) -> None:
         """Let the networks that remember answer on all frames of the round, instant by instant."""
         # What a failed network answered before it failed is of some frames only, and nobody reads it.
         whole = {s: values for s, values in self.kept.items() if s.rpartition(".")[0] not in self.failed}
+        networks = {n.name: n for n in self.networks if n.name in self.late}
+        needs = {name: [u for u in network.upstream() if u in networks] for name, network in networks.items()}
         steps = list(steps_of(self.lengths))
         last = max((k for k, (lanes, _) in enumerate(steps) if len(lanes) > 2), default=0)
         for k, (lanes, at) in enumerate(steps):
             telling = 0 < k == last  # where clips begin, states are zeros and windows full of one frame
             now = {source: values[at] for source, values in whole.items()}
-            for network in self.networks:
-                if network.name in self.late:
-                    given = self._run(network, lambda n, now=now, lanes=lanes: self._remembered(n, now, lanes), telling)
-                    self._keep(network, given, lanes)
-                    self.ran[network.name] = list(given)
-                    for output in self.give & given.keys():
-                        values, self.kinds[output] = given[output]
-                        self._hold(output, values, at)
-                    now |= {name: values for name, (values, _) in given.items()}
+            work = partial(self._instant, networks, now, lanes, telling)
+            for name, answer in abreast(self.pool, self.most, list(networks), needs.__getitem__, work, self.note):
+                if isinstance(answer, str):
+                    self.failed[name] = answer
+                    continue
+                given, outputs = answer
+                self._keep(networks[name], given, outputs, lanes)
+                self.ran[name] = list(outputs)
+                for output in self.give & outputs.keys():
+                    values, self.kinds[output] = outputs[output]
+                    self._hold(output, values, at)
+                now |= {o: values for o, (values, _) in outputs.items()}
 
-    def _run(self, network: Network, inputs: Callable[[Network], dict[str, Array]], telling: bool = True) -> Outputs:
-        """What a network answers; telling: the answer is one that would tell whether it mixes frames."""
-        for upstream in network.upstream():
-            if upstream in self.failed and network.name not in self.failed:
-                self.failed[network.name] = f"it reads {upstream}, of which: {self.failed[upstream]}"
-        if network.name in self.failed:
-            return {}
-        self.note(network.name)
-        try:
-            given = inputs(network)
-            self._check(network, given)
-            outputs = self.programs[network.name].forward(given, self.parts[network.name])
-            outputs = self._probed(network.name, given, outputs, telling)
-            size = sum(v.nbytes for head, (v, _) in outputs.items() if f"{network.name}.{head}" in self.give)
-            if size > MAX_ARRAYS:
-                raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
-        except BundleError as error:
-            self.failed[network.name] = error.brief
-            return {}
+    def _instant(
+        self, networks: Mapping[str, Network], now: Mapping[str, Array], lanes: Ints, telling: bool, name: str
+    ) -> tuple[Mapping[str, Array], Outputs] | str:
+        """What a network that remembers is given at an instant, and what it answers; or why it cannot run."""
+        if why := _broken(networks[name], self.failed):
+            return why
+        given = self._remembered(networks[name], now, lanes)
+        return given, self._run(networks[name], given, telling)
+
+    def _run(self, network: Network, given: Mapping[str, Array], telling: bool = True) -> Outputs:
+        """What a network answers; telling: the answer would tell whether it mixes frames. Raises BundleError."""
+        self._check(network, given)
+        outputs = self.programs[network.name].forward(given, self.parts[network.name])
+        outputs = self._probed(network.name, given, outputs, telling)
+        size = sum(v.nbytes for head, (v, _) in outputs.items() if f"{network.name}.{head}" in self.give)
+        if size > MAX_ARRAYS:
+            raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
         return {f"{network.name}.{head}": output for head, output in outputs.items()}
+
+    def _asks(self, name: str) -> bool:
+        """Must batches of a network wait for each other, since something is not known yet that must hold, or since it
+        may remember or write what its graph does not tell?
+        """
+        return self.programs[name].whole or name in self.unproven or bool(self.together[name])
 
     def _probed(self, name: str, given: Mapping[str, Array], outputs: Outputs, telling: bool) -> Outputs:
         """What a network answers to a batch, when it was asked once more for all that must hold and is not known yet.
-        Raises BundleError.
+        Raises BundleError; then nothing more is known.
         """
-        forward = self.programs[name].forward
+        forward, part = self.programs[name].forward, self.parts[name]
         if name in self.unasked:
-            self.unasked.discard(name)
-            again = forward(given, self.parts[name])
+            again = forward(given, part)
             if any(bits(again[head]) != bits(output) for head, output in outputs.items()):
                 raise BundleError(
                     "asked the same twice, it answers differently: it draws random numbers, or remembers in secret",
                     mend="export it in evaluation mode, and declare what it remembers as state",
                 )
         if name in self.unproven:
-            self.unproven.discard(name)
             whole = forward(given)
             if any(bits(whole[head]) != bits(output) for head, output in outputs.items()):
-                outputs, self.parts[name] = whole, None
-        if telling and (new := varied({key: given[key] for key in self.together[name]})):
-            self.together[name] -= new
-            check_alone(lambda inputs: forward(inputs, self.parts[name]), given, outputs)
+                outputs, part = whole, None
+        new = varied({key: given[key] for key in self.together[name]}) if telling else set[str]()
+        if new:
+            check_alone(lambda inputs: forward(inputs, part), given, outputs)
+        self.parts[name] = part
+        self.unasked.discard(name)
+        self.unproven.discard(name)
+        self.together[name] -= new
         return outputs
 
     def _check(self, network: Network, given: Mapping[str, Array]) -> None:
@@ -221,7 +282,6 @@ class Stack:
                 if key not in self.memory:  # where a clip begins, its first frame stands for those before it
                     self.memory[key] = np.repeat(now[source][:, None], network.window - 1, axis=1)
                 given[name] = np.concatenate([self.memory[key][lanes], now[source][:, None]], axis=1)
-                self.memory[key][lanes] = given[name][:, 1:]
             else:
                 given[name] = now[source]
         return given
@@ -232,10 +292,12 @@ class Stack:
             raise BundleError(f"the state {name} has no fixed shape; export it with one")
         return tuple(n for n in shape if n is not None)
 
-    def _keep(self, network: Network, outputs: Outputs, lanes: Ints) -> None:
-        """Remember the states that a network left."""
+    def _keep(self, network: Network, given: Mapping[str, Array], outputs: Outputs, lanes: Ints) -> None:
+        """Remember the states that a network left, or the frames of a window."""
         for name, source in network.inputs:
-            if name in network.state and source in outputs:
+            if name not in network.state and network.window:
+                self.memory[network.name, name][lanes] = given[name][:, 1:]
+            elif name in network.state and source in outputs:
                 (left, kind), before = outputs[source], self.memory[network.name, name]
                 if kind == "float64" or ("int" in kind and np.abs(left).max(initial=0) >= EXACT):
                     what = (

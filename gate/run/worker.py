@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,22 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                         send(connection, {"failed": error.brief})
                 case "plan":
                     chosen = [networks[name] for name in head["networks"]]
-                    stack = Stack(
-                        chosen, programs, head["parts"], head["give"], lambda name: send(connection, {"at": name})
-                    )
+                    note = partial(_note, connection)
+                    stack = Stack(chosen, programs, head["parts"], head["give"], note, head["most"])
                     send(connection, {"done": True})
                 case "round":
                     stack.begin(head["lengths"], head["fresh"])
                     send(connection, {"done": True})
                 case "batch":
                     # Nothing is held on to: it would lie beside the next batch when that is received.
-                    _answer(connection, stack, stack.batch({name: as_fed(arrays.pop(name)) for name in list(arrays)}))
+                    given: list[dict[str, Any]] = [{} for _ in range(head["batches"])]
+                    for key in list(arrays):
+                        batch, _, name = key.partition(" ")
+                        given[int(batch)][name] = as_fed(arrays.pop(key))
+                    _answer(connection, stack.batch(*given))
+                    del given
                 case "rest":
-                    _answer(connection, stack, stack.rest(head["frames"]))
+                    _answer(connection, stack.rest(head["frames"]))
                 case "time":
                     try:
                         send(connection, {"done": True, "seconds": _timed(programs[head["name"]], head["passes"])})
@@ -71,13 +76,18 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
         return
 
 
-def _answer(connection: socket.socket, stack: Stack, answers: Iterable[Told]) -> None:
-    for name, ran, outputs in answers:
-        if name in stack.failed:
-            send(connection, {"network": name, "failed": stack.failed[name]})
+def _note(connection: socket.socket, names: Sequence[str]) -> None:
+    send(connection, {"at": names})
+
+
+def _answer(connection: socket.socket, answers: Iterable[Told]) -> None:
+    for told in answers:
+        about: dict[str, Any] = {"network": told.network, "batch": told.batch}
+        if told.failed:
+            send(connection, about | {"failed": told.failed})
             continue
-        about: dict[str, Any] = {"network": name, "ran": ran, "types": {o: kind for o, (_, kind) in outputs.items()}}
-        send(connection, about, {o: values for o, (values, _) in outputs.items()})
+        about |= {"ran": told.ran, "types": {o: kind for o, (_, kind) in told.outputs.items()}}
+        send(connection, about, {o: values for o, (values, _) in told.outputs.items()})
     send(connection, {"done": True})
 
 
