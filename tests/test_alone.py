@@ -139,6 +139,6 @@ def test_clips_side_by_side_are_asked_when_they_remember_something() -> None:
         stack = Stack([network], {"net": program}, {"net": ["y", "h"]}, ["net.y"])
         stack.begin([8] * 16, True)
         for rows in np.split(RNG.normal(size=(128, 4)).astype(np.float32), 8):
-            list(stack.batch({"x": rows}))
+            list(stack.batch([{"x": rows}]))
         list(stack.rest(128))
         assert set(stack.failed) == failed

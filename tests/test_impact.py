@@ -319,9 +319,9 @@ def test_a_release_that_was_only_exported_anew_answers_one_batch_and_is_identica
     frames: list[int] = []
     ask = session.ask
 
-    def counted(worker: Any, about: Any, inputs: Any, counts: list[int], known: Any) -> Any:
+    def counted(worker: Any, about: Any, inputs: Any, counts: list[int], *more: Any) -> Any:
         frames.extend(counts)
-        return ask(worker, about, inputs, counts, known)
+        return ask(worker, about, inputs, counts, *more)
 
     monkeypatch.setattr(session, "ask", counted)
     lines: list[str] = []
@@ -562,7 +562,7 @@ def test_a_sub_program_that_differs_from_the_whole_is_not_used(
         shapes = {"image": (3, 8, 8)}
         known = {n.name: program.load_program(n, n.program.read_bytes(), shapes) for n in made.networks if n.program}
         give = [f"cam.{head}" for head in HEADS]
-        (told,) = stack.Stack(made.networks, known, {"cam": ["range"]}, give).batch(images)
+        (told,) = stack.Stack(made.networks, known, {"cam": ["range"]}, give).batch([images.copy()])
         return dict(told.outputs)
 
     honest = answered()

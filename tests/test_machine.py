@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gate.run import machine
-from gate.run.machine import abreast, runtime
+from gate.run.machine import batches_at_once, runtime
 
 
 @dataclass
@@ -54,7 +54,7 @@ def test_batches_run_side_by_side_as_cores_and_memory_allow(
     monkeypatch.setattr(machine, "cores", lambda: cores)
     monkeypatch.setattr(machine, "MAX_ARRAYS", min(4 << 30, (gib << 30) // 8))
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-    assert abreast(suite, "cpu") == (batches, threads)
-    assert abreast(suite, "cuda") == (1, cores), "a graphics processor has batches of its own"
+    assert batches_at_once(suite, "cpu") == (batches, threads)
+    assert batches_at_once(suite, "cuda") == (1, cores), "a graphics processor has batches of its own"
     assert dict(runtime((), "cpu", threads))["threads"] == str(threads)
     assert dict(runtime(()))["threads"] == str(cores)

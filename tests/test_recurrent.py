@@ -212,7 +212,7 @@ def test_no_size_of_batch_group_or_round_changes_an_answer(
 
 def _side_by_side(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
     session.end_workers()  # they have as many threads as they were started with
-    monkeypatch.setattr(session, "abreast", lambda suite, device: (batches, 1))
+    monkeypatch.setattr(session, "batches_at_once", lambda suite, device: (batches, 1))
 
 
 def test_however_many_batches_run_side_by_side_the_bits_are_the_same(
@@ -276,7 +276,7 @@ def test_a_network_whose_answer_to_a_batch_is_too_large_is_broken_and_says_so(
     for give, fails in (({"camera.features"}, False), ({"camera.features", "camera.sum"}, True), (set[str](), False)):
         chosen, parts = [made["camera"]], {"camera": ["features", "sum"]}
         working = stack.Stack(chosen, {"camera": Program(wide, {}, False)}, parts, give)
-        (told,) = working.batch({"picture": np.zeros((4, 3, 2, 2), np.float32)})
+        (told,) = working.batch([{"picture": np.zeros((4, 3, 2, 2), np.float32)}])
         assert (told.network, set(told.outputs)) == ("camera", set() if fails else give)
         assert ("camera" in working.failed, bool(told.ran)) == (fails, not fails)
         if fails:
@@ -412,7 +412,7 @@ def test_a_state_that_float32_cannot_hold_breaks_its_network(kind: str, step: fl
     network = Network("net", Path("net.pt2"), (), (("x", "x"), ("h", "net.h")), ("y", "h"), "", state=("h",))
     nets = stack.Stack([network], {"net": Program(forward, {"x": (4,), "h": (4,)})}, {"net": ["y", "h"]}, ["net.y"])
     nets.begin([8], True)
-    list(nets.batch({"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}))
+    list(nets.batch([{"x": np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)}]))
     list(nets.rest(8))
     assert set(nets.failed) == ({"net"} if failed else set())
     assert all(kind in why for why in nets.failed.values())

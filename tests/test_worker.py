@@ -650,6 +650,20 @@ def test_networks_that_a_process_was_busy_with_are_those_that_have_not_answered(
     assert (caught.value.network, caught.value.beside) == (last, beside)
 
 
+def test_batches_that_are_asked_together_may_not_all_be_as_large_as_any(
+    liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "MAX_ARRAYS", 30)  # an answer has 24 bytes
+    answers = [frame(GOOD | {"batch": k, "arrays": [array()]}, SIX) for k in range(3)]
+    worker, peer = liar
+    for _ in range(2):
+        peer.sendall(b"".join((*answers, DONE)))
+    assert len(ask(worker, {"do": "batch"}, [{}] * 3, [2] * 3, KNOWN, 3)) == 3
+    with pytest.raises(FallenError, match="it answers 3 batches with 0 MiB") as caught:
+        ask(worker, {"do": "batch"}, [{}] * 3, [2] * 3, KNOWN, 2)
+    assert (caught.value.network, caught.value.hung) == ("cam", True)
+
+
 def test_of_networks_that_ran_side_by_side_none_is_blamed_before_it_is_known_which() -> None:
     deaths, broken = Counter[str](), dict[str, str]()
     for hung in (True, False):

@@ -19,7 +19,7 @@ from gate.errors import LockError
 from gate.lock import digest_of
 from gate.report.flips import parquet_of
 from gate.report.moved import Chosen, Moved, Picture
-from gate.run.machine import abreast, runtime
+from gate.run.machine import batches_at_once, runtime
 from gate.run.notes import known, note
 from gate.run.resume import versions, witness
 from gate.run.session import device_name
@@ -51,7 +51,7 @@ def noted_frames(
     hand_back_memory()  # programs are in memory next, and what statistics used is not needed any more
     if store is None or not chosen:
         return look()
-    machine = runtime([n for b in bundles for n in b.networks], device_name(device), abreast(suite, device)[1])
+    machine = runtime([n for b in bundles for n in b.networks], device_name(device), batches_at_once(suite, device)[1])
     about = [suite.digest, [b.digest for b in bundles], machine, versions(live=True), limit]
     question = digest_of(json.dumps([*about, [asdict(c) for c in chosen]]).encode())
     answer = known(store, "frames", question)

@@ -82,11 +82,11 @@ def fed(
         yield from ahead(pool, decode, turns, max(AHEAD, most, ROOM // size if size else 0))
 
 
-def together(given: Iterable[Given], most: int) -> Iterator[list[Given]]:
-    """Neighbouring batches of a round, so many at once; the rest of a round batch by batch."""
+def together(given: Iterable[Given], most: Callable[[], int]) -> Iterator[list[Given]]:
+    """Neighbouring batches of a round, as many as `most` says now; the rest of a round batch by batch."""
     some: list[Given] = []
     for one in given:
-        if some and (len(some) >= most or one.step.begins is not None or one.step.rest):
+        if some and (len(some) >= most() or one.step.begins is not None or one.step.rest):
             yield some
             some = []
         some.append(one)

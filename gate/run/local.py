@@ -21,7 +21,7 @@ from gate.bundle import Bundle
 from gate.folded import folded, set_aside
 from gate.heads import Head
 from gate.run.feed import Given, Step, ahead, fed, steps, together
-from gate.run.machine import abreast, runtime
+from gate.run.machine import batches_at_once, runtime
 from gate.run.pack import Scope
 from gate.run.partition import BATCH, groups_of, rounds_of
 from gate.run.predictions import Recorded, open_predictions
@@ -114,7 +114,7 @@ def run(
     told = [t for t in present if recorded.keys() >= set(outputs_of(t.head))]
     live = [t for t in present if not recorded.keys() >= set(outputs_of(t.head))]
     groups = [(group, least) for group, least in ((live, LIVE), (told, RECORDED)) if group]
-    machine = runtime(bundle.networks, device_name(device), abreast(suite, device)[1]) if live else ()
+    machine = runtime(bundle.networks, device_name(device), batches_at_once(suite, device)[1]) if live else ()
     total = len(groups) * len(suite.frames.ids)
 
     def ask(heads: Collection[str], spans: Sequence[Span]) -> Iterator[dict[str, Part]]:
@@ -123,7 +123,7 @@ def run(
 
     found: dict[str, Part] = {}
     kept: list[str] = []
-    ran: dict[str, None] = {}
+    ran = set[str]()
     for group, least in groups:
         scope = Scope(suite.digest, machine if group is live else (), versions(live=group is live))
         made = made_by(bundle, [t.head for t in group], store)
@@ -138,7 +138,7 @@ def run(
         tuple(t.head.name for t in wanted if t.head.name not in found),
         machine,
         tuple(kept),
-        tuple(ran),
+        tuple(o for n in bundle.networks for head in n.heads if (o := f"{n.name}.{head}") in ran),
     )
 
 
@@ -148,7 +148,7 @@ def _answered(
     asked: Sequence[Truths],
     recorded: Mapping[str, Recorded],
     spans: Sequence[Span],
-    ran: dict[str, None],
+    ran: set[str],
     progress: Callable[[int], None],
     device: str,
 ) -> Iterator[dict[str, Part]]:
@@ -221,7 +221,7 @@ def _span(
     suite: Suite,
     recorded: Mapping[str, Recorded],
     span: Span,
-    ran: dict[str, None],
+    ran: set[str],
     progress: Callable[[int], None],
 ) -> dict[str, Part]:
     """What heads answer on the next span. progress: takes the frames done so far. Raises FallenError."""
@@ -233,10 +233,10 @@ def _span(
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool, session.elsewhere():
         opening, first = pool.submit(session.open), next(feed)  # programs load while pictures are decoded
         opening.result()
-        some = together(chain([first], feed), session.most)
+        some = together(chain([first], feed), lambda: session.at_once)
         for given, said in _one_by_one(ahead(pool, lambda g: (g, session.say(g)), some, 1)):
             rows = given.step.rows
-            ran.update(dict.fromkeys(said.ran))
+            ran.update(said.ran)
             ids, cell = suite.frames.ids, suite.frames.cell - span.first
             reduce_all(
                 reducers[name].look_at(answer_of(t, said, recorded, rows), given.truths[name], ids[at], cell[at])

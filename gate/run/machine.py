@@ -27,7 +27,7 @@ _ARITHMETIC = re.compile(r"\b(?:avx|amx|fma|sse4|neon|asimd|sve|sme|bf16|i8mm|fp
 MOST = 8
 
 
-def abreast(suite: Suite, device: str) -> tuple[int, int]:
+def batches_at_once(suite: Suite, device: str) -> tuple[int, int]:
     """How many batches of a suite are run side by side, and how many threads each has: one, if there are enough.
 
     Threads that share every small operation wait for each other: two batches side by side take two thirds of the time

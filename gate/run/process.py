@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from gate.bundle import Network, program_bytes
 from gate.cores import cores
 from gate.errors import BundleError, GateError, UsageError, shown
 from gate.run import partition
-from gate.run.wire import EndedError, receive, send
+from gate.run.wire import MAX_ARRAYS, EndedError, receive, send
 
 Array = NDArray[Any]
 _NONSENSE = "its process answered with something that was not asked"
@@ -41,7 +42,7 @@ class Limits:
 
     memory: int
     load_s: float = 300
-    network_s: float = 300
+    network_s: float = 600
     start_s: float = 300
 
 
@@ -185,13 +186,14 @@ def ask(
     inputs: Sequence[Mapping[str, Array]],
     frames: Sequence[int],
     known: Collection[str],
+    most: int = 1,
 ) -> list[Said]:
     """What all networks answer to some batches, or on the rest of a round; frames: of each. known: outputs that the
-    manifest names.
+    manifest names. most: batches that may be as large as any.
 
     A network that fails on a batch answers neither that nor any after it. Raises FallenError.
     """
-    said = [Said({}, {}, []) for _ in frames]
+    said, heard = [Said({}, {}, []) for _ in frames], Counter[str]()
     names = {output.partition(".")[0] for output in known}
     given = {f"{k} {name}": values for k, batch in enumerate(inputs) for name, values in batch.items()}
     for head, arrays in _play(worker, about, given, "", LIMITS.network_s, names, len(frames)):
@@ -206,6 +208,9 @@ def ask(
         types, told = head.get("types"), head.get("ran")
         if not isinstance(types, dict) or not isinstance(told, list) or not {*arrays, *map(str, told)} <= set(known):
             raise FallenError(name, _NONSENSE, True)
+        heard[name] += sum(values.nbytes for values in arrays.values())
+        if heard[name] > most * MAX_ARRAYS:
+            raise FallenError(name, f"it answers {len(frames)} batches with {heard[name] >> 20:,} MiB", True)
         for output, values in arrays.items():
             kind = str(types.get(output))
             if values.dtype != np.float32 or values.shape[:1] != (frames[k],) or not _TYPE.fullmatch(kind):
@@ -295,8 +300,8 @@ def _start_nursery() -> _Nursery:
     settings = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
     settings |= {"OPENBLAS_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     # glibc hands large blocks back when they are free, and every batch would pay for fresh pages: a fifth of the
-    # processor time of large convolutions. What was used is kept for the next batch; other systems do not heed it. It is
-    # kept in one place for all threads: in a place of its own a thread can keep no block of 64 MiB or more.
+    # processor time of large convolutions. What was used is kept for the next batch; other systems do not heed it. All
+    # threads keep it in one place: in a place of its own a thread can keep no block of 64 MiB or more.
     settings |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(LIMITS.memory), "MALLOC_ARENA_MAX": "1"}
     with theirs:
         process = subprocess.Popen(

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle, Network
 from gate.errors import GateError, SuiteError, UsageError, shown
 from gate.run.feed import Given
-from gate.run.machine import abreast
+from gate.run.machine import batches_at_once
 from gate.run.process import FallenError, Said, Worker, ask, end, load, plan, start, tell
 from gate.run.stack import Outputs, late_of
 from gate.suite import Suite
 
 Array = NDArray[Any]
 _MEND = "mend `inputs` in bundle.toml"
+#: Batches that one request may hold for each that runs, and bytes of what is asked and answered.
+DEEP, ROOM = 4, 16 << 20
 #: Workers that are kept: incumbent, candidate, and an anchor or two.
 KEPT = 4
 _kept: dict[tuple[object, ...], Worker] = {}
@@ -38,7 +40,8 @@ class Session:
     asked.
 
     networks: all that are needed. inputs: of the suite, that they read. late: wanted outputs of networks that remember.
-    most: batches that may be asked at once. failed: network -> why it gives no answer.
+    most: batches that run at once. at_once: how many are best asked at once, more where little is asked and answered:
+    between two requests cores are idle. failed: network -> why it gives no answer.
     """
 
     def __init__(
@@ -66,8 +69,9 @@ class Session:
         self._held: dict[str, list[tuple[Array, str]]] = {}
         self._known = {f"{n.name}.{head}" for n in networks for head in n.heads}
         self._key = (bundle.digest, device, *((name, given.shape) for name, given in suite.inputs.items()))
-        most, threads = abreast(suite, device)
-        self.most = 1 if careful else most
+        most, threads = batches_at_once(suite, device)
+        self.most = self.at_once = 1 if careful or not networks else most
+        self._careful = careful
         self._worker = _worker(self._key, device, threads) if networks else None
         self._opened = self._idle = not networks
 
@@ -110,7 +114,10 @@ class Session:
             if step.begins is not None and self._remembers:
                 tell(worker, {"do": "round", "lengths": step.begins.lengths, "fresh": step.begins.fresh})
             about = {"do": "rest", "frames": frames[0]} if step.rest else {"do": "batch", "batches": len(given)}
-            said = ask(worker, about, inputs, frames, self._known)
+            said = ask(worker, about, inputs, frames, self._known, self.most)
+        if not step.rest and not self._careful:
+            size = max(_bytes(batch, one) for batch, one in zip(inputs, said, strict=True))
+            self.at_once = max(self.most, min(DEEP * self.most, ROOM // max(size, 1)))
         told = []
         for one in said:
             self.failed.update(one.failed)
@@ -142,6 +149,10 @@ class Session:
         with self.elsewhere():  # interrupted too: half an answer would be taken for the next one
             assert self._worker is not None
             yield self._worker
+
+
+def _bytes(inputs: Mapping[str, Array], said: Said) -> int:
+    return sum(a.nbytes for a in inputs.values()) + sum(values.nbytes for values, _ in said.outputs.values())
 
 
 def blame(fallen: FallenError, deaths: Counter[str], broken: dict[str, str]) -> None:

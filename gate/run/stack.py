@@ -115,17 +115,19 @@ class Stack:
         self.spare |= self.kept
         self.lengths, self.kept, self.kinds, self.begun, self.done = lengths, {}, {}, 0, 0
 
-    def batch(self, *inputs: Mapping[str, Array]) -> Iterator[Told]:
-        """What each network that remembers nothing answers on the next batches of the round, side by side.
+    def batch(self, inputs: Sequence[dict[str, Array]]) -> Iterator[Told]:
+        """What each network that remembers nothing answers on the next batches of the round, which run side by side.
 
-        Of a network that fails on one of them, nothing counts that is told of those after it.
+        inputs: of each batch; emptied when it is done. Of a network that fails on one of them, nothing counts that is
+        told of those after it.
         """
         networks = {n.name: n for n in self.networks if n.name not in self.late}
-        now, failed = [dict(batch) for batch in inputs], [dict(self.failed) for _ in inputs]
+        failed, left = [dict(self.failed) for _ in inputs], [len(networks) for _ in inputs]
+        ends = self.begun + np.cumsum([len(next(iter(batch.values()), ())) for batch in inputs])
 
         def needs(task: tuple[str, int]) -> Iterator[tuple[str, int]]:
             name, k = task
-            if k and self._asks(name):
+            if k and self._waits(name):
                 yield name, k - 1
             yield from ((upstream, k) for upstream in networks[name].upstream())
 
@@ -133,23 +135,29 @@ class Stack:
             name, k = task
             if why := _broken(networks[name], failed[k]):
                 return why
-            return self._run(networks[name], {key: now[k][source] for key, source in networks[name].inputs})
+            return self._run(networks[name], {key: inputs[k][source] for key, source in networks[name].inputs})
 
-        tasks = [(name, k) for name in networks for k in range(len(inputs))]
+        tasks = [(name, k) for k in range(len(inputs)) for name in networks]
         for (name, k), given in abreast(self.pool, self.most, tasks, needs, work, self._noted):
             if isinstance(given, str):
                 failed[k][name] = given
                 yield Told(name, k, failed=given)
             else:
-                now[k] |= {o: values for o, (values, _) in given.items() if o in self.read}
+                inputs[k].update({o: values for o, (values, _) in given.items() if o in self.read})
                 yield Told(name, k, list(given), {o: given[o] for o in given if o in self.give})
-        for batch, fell in zip(now, failed, strict=True):
-            frames = 0
-            for source in self.early & batch.keys():
-                frames = len(batch[source])
-                self._hold(source, batch[source], np.arange(self.begun, self.begun + frames))
-            self.begun += frames
+            left[k] -= 1
+            if not left[k]:
+                self._end(inputs[k], ends[k])
+        for batch, end, fell in zip(inputs, ends, failed, strict=True):
+            self._end(batch, end)  # where all networks remember
             self.failed = fell | self.failed
+        self.begun = int(ends[-1])
+
+    def _end(self, batch: dict[str, Array], end: int) -> None:
+        """Keep what networks that remember read of a batch, and let go of it; end: of its frames in the round."""
+        for source in self.early & batch.keys():
+            self._hold(source, batch[source], np.arange(end - len(batch[source]), end))
+        batch.clear()
 
     def _noted(self, tasks: Sequence[tuple[str, int]]) -> None:
         self.note([name for name, _ in tasks])
@@ -228,7 +236,7 @@ class Stack:
             raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
         return {f"{network.name}.{head}": output for head, output in outputs.items()}
 
-    def _asks(self, name: str) -> bool:
+    def _waits(self, name: str) -> bool:
         """Must batches of a network wait for each other, since something is not known yet that must hold, or since it
         may remember or write what its graph does not tell?
         """

@@ -59,8 +59,7 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                     for key in list(arrays):
                         batch, _, name = key.partition(" ")
                         given[int(batch)][name] = as_fed(arrays.pop(key))
-                    _answer(connection, stack.batch(*given))
-                    del given
+                    _answer(connection, stack.batch(given))
                 case "rest":
                     _answer(connection, stack.rest(head["frames"]))
                 case "time":
