@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gate.bundle import Bundle
 from gate.errors import BundleError
 from gate.heads import Head
-from gate.run.feed import Given, Step, fed, steps
+from gate.run.feed import Given, Step, fed, steps, together
 from gate.run.local import Progress, answer_of, offered, outputs_of
 from gate.run.partition import groups_of, rounds_of
 from gate.run.predictions import Recorded
@@ -110,21 +110,26 @@ def replay(
                 if whole not in totals:
                     totals[whole] = sum(len(s.rows) for g in groups for s in turns(g, whole) if not s.rest)
                 inputs = {name for one in ready.values() for name in one.session.inputs}
-                for k, given in enumerate(fed(suite, inputs, early, rest, turns(group, whole))):
-                    said: dict[str, Said] = {}
+                most = min(one.session.most for one in ready.values())
+                feed = fed(suite, inputs, early, rest, turns(group, whole), most)
+                k = -1
+                for some in together(feed, lambda most=most: most):
+                    said: dict[str, list[Said]] = {}
                     for digest, one in ready.items():
-                        (said[digest],) = one.session.say([given])
-                    if k <= told:
-                        continue
-                    for bundle in bundles:
-                        for head, why in _failed(ready[bundle.digest]):
-                            lost(head, f"{bundle.name} {bundle.version}, {why}")
-                    step, kept = given.step, np.flatnonzero(wanted[given.step.rows])
-                    sides = {d: dict(_answers(one, suite, given, said[d], kept)) for d, one in ready.items()}
-                    yield step.rows[kept], tuple(sides[bundle.digest] for bundle in bundles)
-                    told = k
-                    if not step.rest:
-                        progress(len(step.rows), totals[whole])
+                        said[digest] = one.session.say(some)
+                    for at, given in enumerate(some):
+                        k += 1
+                        if k <= told:
+                            continue
+                        for bundle in bundles:
+                            for head, why in _failed(ready[bundle.digest]):
+                                lost(head, f"{bundle.name} {bundle.version}, {why}")
+                        step, kept = given.step, np.flatnonzero(wanted[given.step.rows])
+                        sides = {d: dict(_answers(one, suite, given, said[d][at], kept)) for d, one in ready.items()}
+                        yield step.rows[kept], tuple(sides[bundle.digest] for bundle in bundles)
+                        told = k
+                        if not step.rest:
+                            progress(len(step.rows), totals[whole])
                 told = None
             except FallenError as fallen:
                 ready.pop(digest, None)
