@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.errors import BundleError
-from gate.run.abreast import abreast
+from gate.run.abreast import CertainError, abreast
 
 Graph = dict[int, list[int]]
 #: Task -> tasks before it that it needs.
@@ -96,6 +96,26 @@ def test_what_fails_by_itself_too_is_told_with_the_reason(pool: ThreadPoolExecut
     found = dict(abreast(pool, 2, [0, 1], lambda task: (), work, ignore))
     assert found == {0: "no memory for 0", 1: "no memory for 1"}
     assert sorted(tries) == [0, 0, 1, 1]
+
+
+def test_what_is_wrong_whatever_runs_beside_it_is_not_tried_again(pool: ThreadPoolExecutor) -> None:
+    tries, both = list[int](), threading.Barrier(2, timeout=30)
+
+    def work(task: int) -> None:
+        tries.append(task)
+        both.wait()
+        raise CertainError(f"task {task} draws random numbers")
+
+    found = dict(abreast(pool, 2, [0, 1], lambda task: (), work, ignore))
+    assert found == {k: f"task {k} draws random numbers" for k in (0, 1)}
+    assert sorted(tries) == [0, 1]
+
+
+def test_what_ran_by_itself_is_not_tried_again_either(pool: ThreadPoolExecutor) -> None:
+    work, tries = _failing(lambda task, tried: True, threading.Barrier(1))
+    needs = {0: [], 1: [0]}
+    found = dict(abreast(pool, 2, [0, 1], needs.__getitem__, work, ignore))
+    assert (found, tries) == ({0: "no memory for 0", 1: "no memory for 1"}, [0, 1])
 
 
 def test_one_at_a_time_there_is_no_second_try(pool: ThreadPoolExecutor) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from gate.bundle import Bundle, Network, impact_of, read_bundle
-from gate.errors import ConfigError, SuiteError
+from gate.errors import BundleError, ConfigError, SuiteError
 from gate.run import Run, Watch, partition, process, run, session, stack, watched
 from gate.run.partition import rounds_of, steps_of
 from gate.run.replay import replay
@@ -281,6 +281,69 @@ def test_a_network_whose_answer_to_a_batch_is_too_large_is_broken_and_says_so(
         assert ("camera" in working.failed, bool(told.ran)) == (fails, not fails)
         if fails:
             assert working.failed["camera"].startswith("it answers a batch with ")
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 6])
+@pytest.mark.parametrize("breaks", [{2}, {4}, set[int]()])
+def test_where_an_output_that_is_remembered_changes_its_shape_hangs_on_no_grouping(
+    together: int, breaks: set[int]
+) -> None:
+    """Batch 3 has another shape; `breaks`: batches on which the network fails by itself."""
+
+    def forward(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        at = int(inputs["x"][0, 0])
+        if at in breaks:
+            raise BundleError("the program failed")
+        return {"f": (np.ones((len(inputs["x"]), 5 if at == 3 else 4), np.float32), "float32")}
+
+    def plain(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        return {"y": (inputs["f"].sum(1), "float32")}
+
+    def late(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        return {"z": (inputs["f"].sum((1, 2)), "float32")}
+
+    networks = [
+        Network("cam", Path("cam.pt2"), (), (("x", "x"),), ("f",), ""),
+        Network("head", Path("head.pt2"), (), (("f", "cam.f"),), ("y",), ""),
+        Network("look", Path("look.pt2"), (), (("f", "cam.f"),), ("z",), "", window=2),
+    ]
+    programs = {n.name: Program(f, {}) for n, f in zip(networks, (forward, plain, late), strict=True)}
+    parts = {n.name: list(n.heads) for n in networks}
+    nets = stack.Stack(networks, programs, parts, ["cam.f", "head.y", "look.z"], most=2)
+    nets.begin([6] * 4, True)
+    batches = [{"x": np.full((4, 1), k, np.float32)} for k in range(6)]
+    answered: dict[str, set[int]] = {"cam": set(), "head": set()}
+    failed: dict[str, str] = {}
+    for start in range(0, 6, together):
+        told = list(nets.batch(batches[start : start + together]))
+        for k in range(together):
+            failed = {t.network: t.failed for t in told if t.batch == k and t.failed} | failed
+            for name in {t.network for t in told if t.batch == k} - failed.keys():
+                answered[name].add(start + k)
+    first = min(breaks | {3})
+    assert answered == {"cam": set(range(first)), "head": set(range(first))}
+    why = "the program failed" if first in breaks else "the shape of its output cam.f changes from frame to frame"
+    assert failed == nets.failed == {"cam": why, "head": f"it reads cam, of which: {why}"}
+    list(nets.rest(24))
+    assert nets.failed["look"] == f"it reads cam, of which: {why}"
+
+
+def test_a_program_that_is_not_understood_has_no_second_try_that_would_hide_what_it_remembers() -> None:
+    calls = list[int]()
+
+    def settles(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        calls.append(len(calls))
+        return {"y": (inputs["x"] * (2 if len(calls) == 1 else 1), "float32")}
+
+    def honest(inputs: Mapping[str, Array], heads: object = None) -> dict[str, tuple[Array, str]]:
+        return {"y": (inputs["x"], "float32")}
+
+    networks = [Network(name, Path("n.pt2"), (), (("x", "x"),), ("y",), "") for name in ("hiding", "other")]
+    programs = {"hiding": Program(settles, {}, True), "other": Program(honest, {}, True)}
+    nets = stack.Stack(networks, programs, {n.name: ["y"] for n in networks}, ["hiding.y", "other.y"], most=2)
+    list(nets.batch([{"x": np.full((4, 1), k, np.float32)} for k in (1, 2, 3)]))
+    assert set(nets.failed) == {"hiding"}
+    assert nets.failed["hiding"].startswith("asked the same twice, it answers differently")
 
 
 def test_the_spot_check_sees_a_last_bit_of_networks_that_remember(

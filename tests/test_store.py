@@ -183,7 +183,7 @@ def test_evidence_of_programs_is_stored_by_what_they_ran_on(
     assert len(asked[1][1]) == 1
     assert same(again, first)
     assert again.runtime == first.runtime != ()
-    monkeypatch.setattr(local, "runtime", lambda networks, device: (("device", "another"),))
+    monkeypatch.setattr(local, "runtime", lambda networks, device, threads: (("device", "another"),))
     assert ran(tmp_path, store).stored == ()
 
 

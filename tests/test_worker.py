@@ -639,7 +639,9 @@ def test_what_was_not_asked_is_not_taken(liar: Liar, head: Any, body: bytes) -> 
         ([{"at": ["cam", "rear"]}, GOOD], "rear", set()),
         ([{"at": ["cam", "cam"]}, GOOD], "cam", set()),  # on another batch it runs still
         ([{"at": ["cam", "rear"]}, GOOD, {"at": ["rear", "cam"]}], "cam", {"rear"}),
-        ([{"at": ["cam"]}, GOOD], "", set()),
+        ([{"at": ["cam"]}, GOOD], "cam", set()),  # it may have been what came after
+        ([{"at": ["cam", "cam"]}], "cam", {"cam"}),  # slow, perhaps, since it runs twice
+        ([], "", set()),
     ],
 )
 def test_networks_that_a_process_was_busy_with_are_those_that_have_not_answered(
@@ -669,8 +671,9 @@ def test_of_networks_that_ran_side_by_side_none_is_blamed_before_it_is_known_whi
     for hung in (True, False):
         session.blame(FallenError("rear", "it fell", hung, {"cam"}), deaths, broken)
         assert (broken, bool(deaths)) == ({}, True)
-    session.blame(FallenError("cam", "it fell", False), deaths, broken)
-    assert set(broken) == {"cam"}
+    for blamed in (set[str](), {"cam"}):  # by itself it has a second try, like any
+        session.blame(FallenError("cam", "it fell", False), deaths, broken)
+        assert set(broken) == blamed
 
 
 def test_what_a_network_answers_to_batches_after_one_that_it_failed_on_does_not_count(liar: Liar) -> None:
@@ -679,7 +682,7 @@ def test_what_a_network_answers_to_batches_after_one_that_it_failed_on_does_not_
     peer.sendall(b"".join((frame(later, SIX), frame(GOOD | {"arrays": [array()]}, SIX))))
     peer.sendall(b"".join((frame(FAILED | {"batch": 1}), frame(FAILED | {"batch": 2, "failed": "y"}), DONE)))
     said = ask(worker, {"do": "batch"}, [{}] * 3, [2] * 3, KNOWN)
-    assert [set(one.outputs) for one in said] == [{"cam.sign"}, set(), set()]
+    assert [set(one.outputs) for one in said] == [set(one.ran) for one in said] == [{"cam.sign"}, set(), set()]
     assert [one.failed for one in said] == [{}, {"cam": "x"}, {"cam": "x"}], "the reason is the first"
 
 

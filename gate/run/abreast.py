@@ -8,6 +8,11 @@ from typing import TypeVar
 
 from gate.errors import BundleError
 
+
+class CertainError(BundleError):
+    """What is wrong with a task whatever runs beside it."""
+
+
 Task = TypeVar("Task", bound=Hashable)
 Done = TypeVar("Done")
 
@@ -24,13 +29,17 @@ def abreast(
 
     tasks: in an order in which they could be done one by one. needs: those of them that must be done before. work: runs
     in the pool, on so many tasks at once. One that raises BundleError beside others is done again by itself, and what
-    then comes of it counts: they may have taken the memory. note: told those that run whenever one begins.
+    then comes of it counts: they may have taken the memory. Not so one that raises CertainError. note: told those that
+    run whenever one begins.
     """
-    waiting, again = list(tasks), list[Task]()
+    waiting, again, crowded = list(tasks), list[Task](), set[Task]()
     running: dict[Future[Done], Task] = {}
     done = set[Task]()
 
     def begin(task: Task) -> None:
+        crowded.discard(task)
+        if running:
+            crowded.update((task, *running.values()))
         note([*running.values(), task])
         running[pool.submit(work, task)] = task
 
@@ -41,13 +50,12 @@ def abreast(
             if done.issuperset(needs(task)):
                 waiting.remove(task)
                 begin(task)
-        alone = not running
-        if alone:
+        if not running:
             begin(again.pop(0))
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in sorted(ended, key=lambda f: tasks.index(running[f])):
             task, error = running.pop(future), future.exception()
-            if isinstance(error, BundleError) and not alone and most > 1:
+            if isinstance(error, BundleError) and not isinstance(error, CertainError) and task in crowded:
                 again.append(task)
                 continue
             if error is not None and not isinstance(error, BundleError):

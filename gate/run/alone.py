@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.errors import BundleError
+from gate.run.abreast import CertainError
 
 Array = NDArray[Any]
 #: Program inputs (B, ...) -> head -> (values (B, ...) float32, type).
@@ -41,7 +42,7 @@ def _varies(values: Array) -> bool:
 def check_alone(answers: Answers, inputs: Mapping[str, Array], outputs: Mapping[str, tuple[Array, str]]) -> None:
     """Ask for three frames of a batch together, and for each again among copies of itself; outputs: of the batch.
 
-    Raises BundleError when the values that a head gives to two of the three move by more than the tolerance, on
+    Raises CertainError when the values that a head gives to two of the three move by more than the tolerance, on
     average. In the same place of a batch of the same size an honest network answers the same to the last bit, whatever
     stands beside it. In another place or size rounding differs, more so in eight bits: it may swap two objects of a
     list, hence there values are compared in order of their size (the Wasserstein distance), and make the class of a
@@ -65,7 +66,7 @@ def check_alone(answers: Answers, inputs: Mapping[str, Array], outputs: Mapping[
         if place == size - 1 and not any(moved.values()):
             return
     if mixed := sorted(head for head, times in moved.items() if times > 1):
-        raise BundleError(
+        raise CertainError(
             f"its answer to a frame hangs on the frames beside it (head {mixed[0]})",
             mend="export it in evaluation mode, and let no operation mix the frames of a batch",
         )

@@ -86,10 +86,13 @@ def together(given: Iterable[Given], most: Callable[[], int]) -> Iterator[list[G
     """Neighbouring batches of a round, as many as `most` says now; the rest of a round batch by batch."""
     some: list[Given] = []
     for one in given:
-        if some and (len(some) >= most() or one.step.begins is not None or one.step.rest):
+        if some and (one.step.begins is not None or one.step.rest):
             yield some
             some = []
         some.append(one)
+        if len(some) >= most() or one.step.rest:
+            yield some
+            some = []
     if some:
         yield some
 

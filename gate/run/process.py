@@ -221,7 +221,7 @@ def ask(
     for k, one in enumerate(said):
         failed = one.failed | failed
         sound = {o: values for o, values in one.outputs.items() if o.partition(".")[0] not in failed}
-        said[k] = Said(sound, failed, one.ran)
+        said[k] = Said(sound, failed, [o for o in one.ran if o.partition(".")[0] not in failed])
     return said
 
 
@@ -236,13 +236,13 @@ def _play(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Array]]]:
     """Messages in answer to a request, notes apart, up to the one that ends it; names: networks that may speak.
 
-    It is said which networks run, twice a network and batch at most, or once at every step of a round; and each answers
-    once a batch: who says more never comes to an end.
+    It is said which networks run, twice a network and batch at most, or twice at every step of a round; and each
+    answers twice a batch at most: who says more never comes to an end.
     """
     at = [busy]
     try:
         send(worker.connection, about, arrays, seconds)
-        for _ in range(len(names) * (partition.STEPS + 1 + 3 * batches) + 1):
+        for _ in range(len(names) * (2 * partition.STEPS + 4 * batches) + 1):
             head, given = receive(worker.connection, seconds)
             told, spoken = head.get("at", []), head.get("network")
             if (
@@ -254,7 +254,7 @@ def _play(
             if told:
                 at = told
                 continue
-            if spoken is not None and spoken in at:
+            if spoken is not None and spoken in at and len(at) > 1:  # the last one is to blame, if anyone
                 at.remove(spoken)
             yield head, given
             if "done" in head or (about["do"] in ("load", "time") and "failed" in head):
@@ -270,7 +270,7 @@ def _play(
 
 def _fallen(at: Sequence[str], why: str, *, hung: bool) -> FallenError:
     last = at[-1] if at else ""
-    return FallenError(last, why, hung, {*at} - {last})
+    return FallenError(last, why, hung, {*at[:-1]})
 
 
 def _asked(request: Mapping[str, Any], passed: socket.socket | None = None) -> dict[str, Any]:

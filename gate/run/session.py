@@ -162,9 +162,10 @@ def blame(fallen: FallenError, deaths: Counter[str], broken: dict[str, str]) -> 
 
     deaths: of each network so far. broken: network -> why. Raises GateError when no network can be blamed.
     """
-    deaths.update({fallen.network, *fallen.beside})
     if fallen.beside:
+        deaths[", ".join(sorted({fallen.network, *fallen.beside}))] += 1  # the name of no network
         return
+    deaths[fallen.network] += 1
     if fallen.hung or deaths[fallen.network] > 1:
         if not fallen.network:
             raise GateError(f"worker processes fail: {fallen.why}", mend="run again") from fallen

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gate.bundle import Network
 from gate.errors import BundleError
 from gate.lock import digest_of
-from gate.run.abreast import abreast
+from gate.run.abreast import CertainError, abreast
 from gate.run.alone import check_alone, varied
 from gate.run.partition import steps_of
 from gate.run.signature import Program, fits, told
@@ -54,6 +54,10 @@ def late_of(networks: Sequence[Network]) -> frozenset[str]:
     return frozenset(late)
 
 
+def _other_shape(output: str) -> str:
+    return f"the shape of its output {output} changes from frame to frame"
+
+
 def _broken(network: Network, failed: Mapping[str, str]) -> str:
     """Why a network cannot run, if something failed that it reads, or itself."""
     if network.name in failed:
@@ -75,8 +79,8 @@ class Stack:
     graph is not understood is asked its first batch twice, since it could hide what its answers hang on. Of the first
     batch in which an input has different frames, some are asked by themselves (`check_alone`); of networks that
     remember, at the last instant of a round. give: outputs that are told; others are for networks alone. note: told
-    which networks run, whenever one begins. most: how many run at once. failed: network -> why it, or what it reads,
-    cannot run.
+    which networks run, whenever one begins. most: how many run at once. prepare: called in each thread that runs them.
+    failed: network -> why it, or what it reads, cannot run.
     """
 
     def __init__(
@@ -87,9 +91,10 @@ class Stack:
         give: Collection[str],
         note: Callable[[Sequence[str]], None] = lambda names: None,
         most: int = 1,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self.networks, self.programs, self.give, self.note = networks, programs, frozenset(give), note
-        self.most, self.pool = most, ThreadPoolExecutor(most, thread_name_prefix="network")
+        self.most, self.pool = most, ThreadPoolExecutor(most, "network", prepare)
         self.parts: dict[str, Collection[str] | None] = dict(parts)
         self.unproven = {n.name for n in networks if len(parts[n.name]) < len(n.heads)}
         self.unasked = {n.name for n in networks if programs[n.name].whole}
@@ -115,10 +120,10 @@ class Stack:
         self.spare |= self.kept
         self.lengths, self.kept, self.kinds, self.begun, self.done = lengths, {}, {}, 0, 0
 
-    def batch(self, inputs: Sequence[dict[str, Array]]) -> Iterator[Told]:
+    def batch(self, inputs: list[dict[str, Array]]) -> Iterator[Told]:
         """What each network that remembers nothing answers on the next batches of the round, which run side by side.
 
-        inputs: of each batch; emptied when it is done. Of a network that fails on one of them, nothing counts that is
+        inputs: of each batch; let go of when it is done. Of a network that fails on one of them, nothing counts that is
         told of those after it.
         """
         networks = {n.name: n for n in self.networks if n.name not in self.late}
@@ -146,18 +151,28 @@ class Stack:
                 inputs[k].update({o: values for o, (values, _) in given.items() if o in self.read})
                 yield Told(name, k, list(given), {o: given[o] for o in given if o in self.give})
             left[k] -= 1
-            if not left[k]:
-                self._end(inputs[k], ends[k])
-        for batch, end, fell in zip(inputs, ends, failed, strict=True):
-            self._end(batch, end)  # where all networks remember
-            self.failed = fell | self.failed
+            if not left[k]:  # of what it holds, no more than this is read
+                inputs[k] = {source: inputs[k][source] for source in self.early & inputs[k].keys()}
+        for k, end in enumerate(ends):
+            failed[k] |= self.failed  # the first reason counts
+            for network in networks.values():
+                why = self._changed(network, inputs[k]) or _broken(network, failed[k])
+                if why and network.name not in failed[k]:
+                    failed[k][network.name] = why
+                    yield Told(network.name, k, failed=why)
+            for source in self.early & inputs[k].keys():
+                if source.rpartition(".")[0] not in failed[k]:
+                    self._hold(source, inputs[k][source], np.arange(end - len(inputs[k][source]), end))
+            self.failed = failed[k]
         self.begun = int(ends[-1])
+        inputs.clear()
 
-    def _end(self, batch: dict[str, Array], end: int) -> None:
-        """Keep what networks that remember read of a batch, and let go of it; end: of its frames in the round."""
-        for source in self.early & batch.keys():
-            self._hold(source, batch[source], np.arange(end - len(batch[source]), end))
-        batch.clear()
+    def _changed(self, network: Network, batch: Mapping[str, Array]) -> str:
+        """Do outputs that networks remember have another shape than on the batches before?"""
+        for source in sorted(self.early & batch.keys() & self.kept.keys()):
+            if source.rpartition(".")[0] == network.name and batch[source].shape[1:] != self.kept[source].shape[1:]:
+                return _other_shape(source)
+        return ""
 
     def _noted(self, tasks: Sequence[tuple[str, int]]) -> None:
         self.note([name for name, _ in tasks])
@@ -167,7 +182,7 @@ class Stack:
         if name not in self.kept:
             self.kept[name] = self._room(name, values)
         if self.kept[name].shape[1:] != values.shape[1:]:
-            self.failed[name.rpartition(".")[0]] = f"the shape of its output {name} changes from frame to frame"
+            self.failed[name.rpartition(".")[0]] = _other_shape(name)
         else:
             self.kept[name][at] = values
 
@@ -229,11 +244,17 @@ class Stack:
     def _run(self, network: Network, given: Mapping[str, Array], telling: bool = True) -> Outputs:
         """What a network answers; telling: the answer would tell whether it mixes frames. Raises BundleError."""
         self._check(network, given)
-        outputs = self.programs[network.name].forward(given, self.parts[network.name])
-        outputs = self._probed(network.name, given, outputs, telling)
+        try:
+            outputs = self.programs[network.name].forward(given, self.parts[network.name])
+            outputs = self._probed(network.name, given, outputs, telling)
+        except BundleError as error:
+            if not self.programs[network.name].whole:
+                raise
+            # It may remember in secret that it was asked: a second try could hide what is wrong.
+            raise CertainError(error.what, where=error.where, mend=error.mend) from error
         size = sum(v.nbytes for head, (v, _) in outputs.items() if f"{network.name}.{head}" in self.give)
         if size > MAX_ARRAYS:
-            raise BundleError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
+            raise CertainError(f"it answers a batch with {size >> 20:,} MiB, and {MAX_ARRAYS >> 20:,} MiB are taken")
         return {f"{network.name}.{head}": output for head, output in outputs.items()}
 
     def _waits(self, name: str) -> bool:
@@ -250,7 +271,7 @@ class Stack:
         if name in self.unasked:
             again = forward(given, part)
             if any(bits(again[head]) != bits(output) for head, output in outputs.items()):
-                raise BundleError(
+                raise CertainError(
                     "asked the same twice, it answers differently: it draws random numbers, or remembers in secret",
                     mend="export it in evaluation mode, and declare what it remembers as state",
                 )
@@ -275,7 +296,7 @@ class Stack:
                 continue
             if not fits(shape, wanted):
                 what = f"input {name} takes frames of shape {told(wanted)}; {sources[name]} gives {told(shape)}"
-                raise BundleError(what)
+                raise CertainError(what)
 
     def _remembered(self, network: Network, now: Mapping[str, Array], lanes: Ints) -> dict[str, Array]:
         """Inputs of one instant: states as they were left, windows that end here, anything else as it is now."""
@@ -297,7 +318,7 @@ class Stack:
     def _start(self, network: Network, name: str) -> tuple[int, ...]:
         shape = self.programs[network.name].shapes.get(name)
         if shape is None or None in shape:
-            raise BundleError(f"the state {name} has no fixed shape; export it with one")
+            raise CertainError(f"the state {name} has no fixed shape; export it with one")
         return tuple(n for n in shape if n is not None)
 
     def _keep(self, network: Network, given: Mapping[str, Array], outputs: Outputs, lanes: Ints) -> None:

@@ -48,7 +48,8 @@ def serve(connection: socket.socket, *, threads: int, device: str) -> None:
                 case "plan":
                     chosen = [networks[name] for name in head["networks"]]
                     note = partial(_note, connection)
-                    stack = Stack(chosen, programs, head["parts"], head["give"], note, head["most"])
+                    ready = partial(prepare, threads)
+                    stack = Stack(chosen, programs, head["parts"], head["give"], note, head["most"], ready)
                     send(connection, {"done": True})
                 case "round":
                     stack.begin(head["lengths"], head["fresh"])
