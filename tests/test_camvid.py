@@ -87,7 +87,8 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exam]:
 
 @pytest.fixture(scope="module")
 def oracle(exam: Exam) -> camvid.Answers:
-    return camvid.answers(exam.root, exam.root / "bundles" / "incumbent" / "model.pt2")
+    threads = int(dict(exam.answered("incumbent").runtime)["threads"])
+    return camvid.answers(exam.root, exam.root / "bundles" / "incumbent" / "model.pt2", threads)
 
 
 def validation(exam: Exam) -> NDArray[np.bool_]:

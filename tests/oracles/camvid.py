@@ -35,8 +35,10 @@ class Answers:
         return np.array([row["split"] == name for row in self.rows])
 
 
-def answers(root: Path, program: Path) -> Answers:
-    """Every output of a program, in the batches and the order in which the exam is defined to run."""
+def answers(root: Path, program: Path, threads: int) -> Answers:
+    """Every output of a program, in the batches and the order in which the exam is defined to run, on so many threads:
+    they decide the last bits, and so which bin a score is in.
+    """
     import torch
     from PIL import Image
 
@@ -45,6 +47,8 @@ def answers(root: Path, program: Path) -> Answers:
     rows.sort(key=lambda r: (r["split"], r["clip_id"], int(r["frame_index"]), r["sample_id"]))
     module = torch.export.load(program).module()
     chunks: list[dict[str, Array]] = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     for start in range(0, len(rows), BATCH):
         pictures = []
         for row in rows[start : start + BATCH]:
@@ -53,6 +57,7 @@ def answers(root: Path, program: Path) -> Answers:
         images = torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy()).float() / 255
         with torch.inference_mode():
             chunks.append({name: value.numpy() for name, value in module(images).items()})
+    torch.set_num_threads(before)
     outputs = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
     return Answers(root, tuple(rows), outputs)
 
