@@ -49,9 +49,11 @@ def answers(root: Path, program: Path, threads: int) -> Answers:
     chunks: list[dict[str, Array]] = []
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    for start in range(0, len(rows), BATCH):
+    clips = list(dict.fromkeys(row["clip_id"] for row in rows))
+    groups = [[r for r in rows if r["clip_id"] in clips[k : k + BATCH]] for k in range(0, len(clips), BATCH)]
+    for batch in (group[k : k + BATCH] for group in groups for k in range(0, len(group), BATCH)):
         pictures = []
-        for row in rows[start : start + BATCH]:
+        for row in batch:
             with Image.open(root / "images" / f"{row['sample_id']}.jpg") as picture:
                 pictures.append(np.asarray(picture.convert("RGB")))
         images = torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy()).float() / 255
