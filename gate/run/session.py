@@ -71,7 +71,7 @@ class Session:
         self._key = (bundle.digest, device, *((name, given.shape) for name, given in suite.inputs.items()))
         most, threads = batches_at_once(suite, device)
         self.most = self.at_once = 1 if careful or not networks else most
-        self._careful = careful
+        self._deepest = 1 if careful else DEEP * self.most
         self._worker = _worker(self._key, device, threads) if networks else None
         self._opened = self._idle = not networks
 
@@ -115,9 +115,9 @@ class Session:
                 tell(worker, {"do": "round", "lengths": step.begins.lengths, "fresh": step.begins.fresh})
             about = {"do": "rest", "frames": frames[0]} if step.rest else {"do": "batch", "batches": len(given)}
             said = ask(worker, about, inputs, frames, self._known, self.most)
-        if not step.rest and not self._careful:
+        if not step.rest:
             size = max(_bytes(batch, one) for batch, one in zip(inputs, said, strict=True))
-            self.at_once = max(self.most, min(DEEP * self.most, ROOM // max(size, 1)))
+            self.at_once = max(self.most, min(self._deepest, ROOM // max(size, 1)))
         told = []
         for one in said:
             self.failed.update(one.failed)
